@@ -47,10 +47,11 @@ type Target = readonly [environment: string, service: string, version: string]
 /** The service and version of an image, or null while no artifact with a service label is known for it. */
 function* matchImage(
   tx: Transaction,
-  image: Pick<TaskRecord, 'repository' | 'tag' | 'digest'>
+  image: Pick<TaskRecord, 'repository' | 'tag' | 'digest' | 'imageDigest'>
 ): Work<{ service: string; version: string } | null> {
-  const { repository, tag, digest } = image
-  if (digest !== null) {
+  const { repository, tag } = image
+  for (const digest of [image.digest, image.imageDigest]) {
+    if (digest === null) continue
     const revisions = yield* tx.revisionsOfDigest(repository, digest)
     const [highest] = [...revisions].sort((a, b) => compareTags(b.tag, a.tag))
     const match = revisions.find((revision) => revision.tag === tag) ?? highest
@@ -80,12 +81,12 @@ function* serviceNamed(tx: Transaction, name: string): Work<string> {
 /** Counts the tasks of each deployment by status, and remembers the newest of each. */
 function* countStatuses(tx: Transaction, changes: readonly TaskChange[]): Work<void> {
   const deltas = new Map<string, { deployment: string; status: string; environment: string; delta: number }>()
-  const add = (task: TaskRecord | null, delta: number) => {
+  const add = (task: TaskRecord | null, change: number) => {
     if (task === null || task.deployment === null) return
-    const key = `${task.deployment} ${task.status}`
-    const entry = deltas.get(key) ?? { ...task, deployment: task.deployment, delta: 0 }
-    entry.delta += delta
-    deltas.set(key, entry)
+    const { deployment, status, environment } = task
+    const key = `${deployment} ${status}`
+    const delta = (deltas.get(key)?.delta ?? 0) + change
+    deltas.set(key, { deployment, status, environment, delta })
   }
   for (const { before, after } of changes) {
     add(before, -1)

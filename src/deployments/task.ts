@@ -50,6 +50,7 @@ export interface TaskObservation {
   readonly repository: string
   readonly tag: string | null
   readonly digest: Digest | null
+  readonly imageDigest: Digest | null
   readonly image: string
   readonly cpu: string | null
   readonly memory: string | null
@@ -79,6 +80,7 @@ type Described = Pick<
   | 'group'
   | 'tag'
   | 'digest'
+  | 'imageDigest'
   | 'image'
   | 'cpu'
   | 'memory'
@@ -89,8 +91,9 @@ type Described = Pick<
 >
 
 function describe(observation: TaskObservation): Described {
-  const { group, tag, digest, image, cpu, memory, stopCode, stoppedReason, exitCode, containerReason } = observation
-  return { group, tag, digest, image, cpu, memory, stopCode, stoppedReason, exitCode, containerReason }
+  const { group, tag, digest, imageDigest, image, cpu, memory } = observation
+  const { stopCode, stoppedReason, exitCode, containerReason } = observation
+  return { group, tag, digest, imageDigest, image, cpu, memory, stopCode, stoppedReason, exitCode, containerReason }
 }
 
 /** Higher version wins; then the later time; then the further status; then whatever is the same in any order. */

@@ -81,7 +81,10 @@ export interface TaskRecord {
   readonly group: string | null
   readonly repository: string
   readonly tag: string | null
+  /** The digest that the image is pinned to by its name. */
   readonly digest: Digest | null
+  /** The digest that ECS says it pulled: an index's or a manifest's. */
+  readonly imageDigest: Digest | null
   /** The image as ECS gave it. */
   readonly image: string
   readonly cpu: string | null
@@ -479,7 +482,10 @@ export interface Transaction {
 
   /** Adds a job, due at once; where one for the same tag waits already, that one serves both. Answers the job's id. */
   addScanJob(job: NewScanJob): Work<number>
+  /** The job for a tag that waits and is not being worked on; there is at most one. */
+  waitingScanJob(repository: string, tag: string): Work<ScanJob | null>
   scanJob(id: number): Work<ScanJob | null>
+  /** Writes a known job. Two jobs for one tag must not wait at once: see `waitingScanJob`. */
   putScanJob(job: ScanJob): Work<void>
 
   /** Empties everything that the event log can rebuild: tasks, deployments, requests, links, rollouts, actions, what runs. */
@@ -519,6 +525,7 @@ export interface Store {
   tasksOfDeployment(deployment: string, limit: number): Promise<readonly TaskRecord[]>
   rolloutOf(account: string, ecsDeploymentId: string): Promise<RolloutRecord | null>
   linksOf(portalId: string): Promise<readonly LinkRecord[]>
+  linksOfEcsDeployment(ecsDeploymentId: string): Promise<readonly LinkRecord[]>
   /** What ECS said of a service from a time until before the next deployment of the same group there, oldest first. */
   serviceActionsOf(deployment: DeploymentRecord): Promise<readonly ServiceActionRecord[]>
   /** What runs now, of all services or of one. */
@@ -526,8 +533,12 @@ export interface Store {
   /** The tasks that were live at a time, with their deployments; one-off tasks left out. */
   tasksLiveAt(at: number, service?: string): Promise<readonly { task: TaskRecord; deployment: DeploymentRecord }[]>
 
-  /** All artifacts, or those of one image; deleted ones left out. */
+  /** All artifacts, or those of one image, by name, then newest version first; deleted ones left out. */
   artifacts(repository?: string): Promise<readonly ArtifactRecord[]>
+  /** The newest artifact of each service, or of one: the highest version, a placeholder last; deleted ones left out. By service. */
+  newestArtifacts(service?: string): Promise<readonly ArtifactRecord[]>
+  /** The images that have an artifact with a service label and a release tag that is not deleted, by name. */
+  deployableImages(): Promise<readonly string[]>
   /** One, also when it is deleted. */
   artifact(repository: string, tag: string): Promise<ArtifactRecord | null>
   image(manifestDigest: Digest): Promise<ImageRecord | null>
