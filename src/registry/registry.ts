@@ -1,0 +1,7 @@
+export { createRegistry, type Registry, type RegistryOptions } from './client.ts'
+export { isPassing, RegistryError, type RegistryErrorCode } from './errors.ts'
+export { type ImageLayout, type ImageLayoutReference, openImageLayout } from './image-layout.ts'
+export { type Descriptor, type ImageSource, type Manifest, nameInSource, readBlob } from './image-source.ts'
+export { defaultLimits, type RegistryLimits } from './limits.ts'
+export { type Platform, type ResolvedImage, resolveImage } from './resolve-image.ts'
+export type { Credentials } from './sign-in.ts'
