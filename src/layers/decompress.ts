@@ -5,7 +5,9 @@ import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
 import { LayerError } from './layer-error.ts'
 import { isSkippableFrame, splitZstdFrames } from './zstd-frames.ts'
 
-// One piece of output. Larger pieces mean fewer turns between the threads of zlib and this one; more brings nothing.
+// zlib works in a thread of its own, and each turn there and back costs as much as inflating some kilobytes: so the pieces are
+// large either way. Larger ones bring nothing.
+const GATHERED_BYTES = 256 * 1024
 const CHUNK_BYTES = 512 * 1024
 // The memory that a zstd frame may ask for: 2^27 bytes, what the zstd command accepts without being told to accept more.
 const ZSTD_WINDOW_LOG = 27
@@ -18,7 +20,6 @@ const MAGIC: readonly (readonly [Form, readonly number[]])[] = [
   ['bzip2', [0x42, 0x5a, 0x68]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]]
 ]
-const LONGEST_MAGIC = 6
 
 /**
  * The archive inside a layer's blob: gzip with all its members, zstd with all its frames, or the archive as it is. The first
@@ -32,13 +33,15 @@ export async function* decompress(
   signal: AbortSignal
 ): AsyncGenerator<Uint8Array, void, void> {
   if (mediaType.endsWith('+encrypted')) throw new LayerError('unsupported', 'the layer is encrypted')
-  const { start, whole } = await peek(source)
+  const pieces = gather(source)
+  const first = await pieces.next()
+  const start = first.done ? Buffer.alloc(0) : first.value
   const form = formOf(start)
   if (form === 'bzip2' || form === 'xz') throw new LayerError('unsupported', `the layer is compressed with ${form}`)
   const engine = engineFor(form)
-  const pieces = form === 'zstd' ? splitZstdFrames(whole) : whole
+  const whole = startingWith(start, pieces)
   // Nothing to do when it fails: an error of any stage destroys the engine, and comes out of the loop below.
-  pipeline(pieces, engine, { signal }).catch(() => {})
+  pipeline(form === 'zstd' ? splitZstdFrames(whole) : whole, engine, { signal }).catch(() => {})
   try {
     yield* engine
   } catch (error) {
@@ -46,22 +49,24 @@ export async function* decompress(
   }
 }
 
-/** The first bytes, at least those of a magic number where there are so many, and the source with them. */
-async function peek(source: AsyncIterable<Uint8Array>) {
-  const iterator = source[Symbol.asyncIterator]()
-  const chunks: Uint8Array[] = []
-  for (let length = 0; length < LONGEST_MAGIC; ) {
-    const next = await iterator.next()
-    if (next.done) break
-    chunks.push(next.value)
-    length += next.value.length
+/** The same bytes in pieces of at least GATHERED_BYTES, but for the last. */
+async function* gather(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void, void> {
+  let chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of source) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length < GATHERED_BYTES) continue
+    yield Buffer.concat(chunks, length)
+    chunks = []
+    length = 0
   }
-  const start = Buffer.concat(chunks)
-  async function* whole(): AsyncGenerator<Uint8Array, void, void> {
-    yield start
-    yield* { [Symbol.asyncIterator]: () => iterator }
-  }
-  return { start, whole: whole() }
+  if (length > 0) yield Buffer.concat(chunks, length)
+}
+
+async function* startingWith(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  yield first
+  yield* rest
 }
 
 function formOf(start: Buffer): Form {
