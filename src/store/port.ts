@@ -420,6 +420,8 @@ export interface LeaseRecord {
 export interface Transaction {
   /** Adds an event at the end of the log. A key that is there already adds nothing, counts one more duplicate, and answers false. */
   appendEvent(event: EventRecord): Work<boolean>
+  /** Writes another outcome into a logged event: reading it again may end otherwise, under other settings. */
+  reviseEvent(sequence: number, outcome: EventOutcome, reason: string | null): Work<void>
 
   task(key: string): Work<TaskRecord | null>
   putTask(task: TaskRecord): Work<void>

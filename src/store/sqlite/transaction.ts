@@ -89,6 +89,9 @@ export function createTransaction(database: Database): Transaction {
       return false
     },
 
+    reviseEvent: (sequence, outcome, reason) =>
+      run('UPDATE events SET outcome = ?, reason = ? WHERE sequence = ?', outcome, reason, sequence),
+
     *task(key) {
       return taskOf(database.get('SELECT doc, deployment_id FROM tasks WHERE key = ?', key))
     },
