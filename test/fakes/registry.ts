@@ -333,7 +333,7 @@ export async function startRegistry(options: FakeRegistryOptions = {}): Promise<
     misbehave: (...added) => {
       misbehaviours.push(...added)
       return () => {
-        for (const misbehaviour of added) misbehaviours.splice(misbehaviours.indexOf(misbehaviour), 1)
+        for (const misbehaviour of added.splice(0)) misbehaviours.splice(misbehaviours.indexOf(misbehaviour), 1)
       }
     }
   }
