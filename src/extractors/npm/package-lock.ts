@@ -31,11 +31,9 @@ export const packageLock: Extractor = {
   }
 }
 
-/** Versions 2 and 3: by path, `""` being the project itself. */
+/** Versions 2 and 3: by path, `""` being the project itself. A link states no version; its target has an entry of its own. */
 function addPackages(byPath: JsonObject, packages: Packages): void {
   for (const [path, entry] of objectEntries(byPath)) {
-    // A link has its target's path as an entry of its own.
-    if (entry.link === true) continue
     const folder = path.lastIndexOf('node_modules/')
     // The name is stated where it is not the folder's: in aliases, workspaces and the project itself.
     const name = entry.name ?? (folder === -1 ? undefined : path.slice(folder + 'node_modules/'.length))
