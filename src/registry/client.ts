@@ -1,12 +1,13 @@
 import { Agent } from 'undici'
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../domain/digest.ts'
 import { isRepositoryName, isTagName } from '../domain/image-reference.ts'
+import { streamBlob } from './blob.ts'
 import { type Clock, startDeadline, systemClock } from './deadline.ts'
 import { createEcrTokens, type EcrToken, ecrRegion, fetchEcrToken } from './ecr.ts'
 import { RegistryError } from './errors.ts'
 import { type Descriptor, type ImageSource, type Manifest, nameInSource } from './image-source.ts'
 import { defaultLimits, type RegistryLimits } from './limits.ts'
-import { manifestType } from './manifest-type.ts'
+import { isFirstSchema, manifestType } from './manifest-type.ts'
 import { MANIFEST_TYPES } from './media-types.ts'
 import { catalogPage, parseDocument, tagsPage } from './schema.ts'
 import { type Credentials, createSignIn } from './sign-in.ts'
@@ -123,7 +124,12 @@ export function createRegistry(options: RegistryOptions): Registry {
         scope,
         { accept: MANIFEST_TYPES.join(', '), limit: limits.manifestBytes, signal }
       )
-      const mediaType = manifestType(body, answer.headers['content-type'], name)
+      if (isFirstSchema(body)) {
+        throw new RegistryError(
+          'unsupported',
+          `${name} is in Docker's first manifest schema, which is no longer read; push it again with a current tool`
+        )
+      }
       // A server in between may not pass the header on, and an old one does not send it.
       const said = answer.headers['docker-content-digest']
       const expected = wanted ?? (typeof said === 'string' && isDigest(said) ? said : null)
@@ -131,74 +137,14 @@ export function createRegistry(options: RegistryOptions): Registry {
       if (expected !== null && digest !== expected) {
         throw new RegistryError('digest-mismatch', `the manifest ${name} does not match its digest`)
       }
-      return { digest, mediaType, bytes: body }
+      return { digest, mediaType: manifestType(body, answer.headers['content-type'], name), bytes: body }
     }
 
-    async function* blob(descriptor: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array, void> {
-      const { digest, size, mediaType } = descriptor
-      const name = nameInSource({ description }, digest)
-      if (size > limits.blobBytes) {
-        throw new RegistryError(
-          'too-large',
-          `${name} has ${size} bytes, more than the ${limits.blobBytes} that are read`
-        )
-      }
-      const deadline = startDeadline(limits.blobMs, name, signal)
-      const headers = { accept: `${mediaType}, */*` }
-      const url = new URL(`/v2/${repository}/blobs/${digest}`, registry)
-      let position = 0
-      let failures = 0
-      let resumes = 0
-      let isRangeRefused = false
-      try {
-        // At least one request, so that an empty blob that is not there is missed.
-        do {
-          const start = position
-          const question: Question = {
-            url,
-            name,
-            headers: position > 0 && !isRangeRefused ? { ...headers, range: `bytes=${position}-` } : headers,
-            signal: deadline.signal
-          }
-          let answer: Answer | null = null
-          try {
-            answer = await ask(question, scope, [200, 206, 416])
-            if (answer.status === 416) {
-              // It knows the header and not the range: from the start then, and what was had is skipped.
-              if (isRangeRefused || position === 0) throw await transport.failure(answer, question)
-              await transport.discard(answer)
-              isRangeRefused = true
-              continue
-            }
-            let skip = position - bodyStart(answer, position, size, name)
-            for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-              const rest = skip >= chunk.length ? null : skip > 0 ? chunk.subarray(skip) : chunk
-              skip -= Math.min(skip, chunk.length)
-              if (rest === null) continue
-              if (position + rest.length > size) throw otherSize(name, size)
-              position += rest.length
-              failures = 0
-              yield rest
-            }
-            if (position < size) {
-              // Once more from here; where nothing comes then, there is no more of it.
-              const code = position > start ? 'unavailable' : 'digest-mismatch'
-              throw new RegistryError(code, `${name} ends after ${position} of its ${size} bytes`)
-            }
-          } catch (caught) {
-            const error = transport.broken(caught, question)
-            failures++
-            resumes++
-            if (resumes > limits.resumes) throw error
-            await transport.patience(error, failures, deadline.signal)
-          } finally {
-            // Also where the reader has left the loop: the transfer must not go on for nobody.
-            answer?.body.destroy()
-          }
-        } while (position < size)
-      } finally {
-        deadline.clear()
-      }
+    function blob(descriptor: Descriptor, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+      const name = nameInSource({ description }, descriptor.digest)
+      const url = new URL(`/v2/${repository}/blobs/${descriptor.digest}`, registry)
+      const request = (question: Question, wanted: readonly number[]) => ask(question, scope, wanted)
+      return streamBlob({ request, transport, limits }, { url, name, descriptor }, signal)
     }
 
     return { description, manifest, blob }
@@ -263,28 +209,6 @@ function checkRepository(repository: string): void {
   if (!isRepositoryName(repository)) {
     throw new RegistryError('invalid', `${JSON.stringify(repository.slice(0, 100))} is no repository's name`)
   }
-}
-
-/**
- * Where in the blob an answer's body begins: at 0, unless it says that it is a part.
- * https://www.rfc-editor.org/rfc/rfc9110#field.content-range
- * @throws RegistryError where that cannot be told or leaves a gap, or the length is another than the descriptor's.
- */
-function bodyStart(answer: Answer, position: number, size: number, name: string): number {
-  if (answer.status === 200) {
-    const length = answer.headers['content-length']
-    if (length !== undefined && Number(length) !== size) throw otherSize(name, size)
-    return 0
-  }
-  const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(String(answer.headers['content-range'] ?? ''))
-  const start = Number(range?.[1] ?? Number.POSITIVE_INFINITY)
-  if (start > position) throw new RegistryError('invalid', `${name} came in a part that does not fit`)
-  if (range?.[2] !== '*' && Number(range?.[2]) !== size) throw otherSize(name, size)
-  return start
-}
-
-function otherSize(name: string, size: number): RegistryError {
-  return new RegistryError('digest-mismatch', `${name} does not have the ${size} bytes that it should have`)
 }
 
 /**

@@ -6,17 +6,10 @@ import { anyManifest, parseDocument } from './schema.ts'
  * What kind of document a manifest is: as it says itself, else as its server said, else as its fields show. Its own word
  * counts first, since it is what the digest covers.
  * @throws RegistryError `invalid` where it is both an index and a manifest: readers would disagree on what it holds
- * (https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh); `unsupported` for a manifest
- * of Docker's first schema.
+ * (https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh).
  */
 export function manifestType(bytes: Uint8Array, contentType: string | undefined, name: string): string {
   const document = parseDocument(anyManifest, bytes, `the manifest ${name}`)
-  if (document.schemaVersion === 1) {
-    throw new RegistryError(
-      'unsupported',
-      `${name} is in Docker's first manifest schema, which holds no digest of its config; push it again with a current tool`
-    )
-  }
   const isIndex = 'manifests' in document
   const isManifest = 'layers' in document || 'config' in document
   if (isIndex && isManifest) {
@@ -26,4 +19,16 @@ export function manifestType(bytes: Uint8Array, contentType: string | undefined,
   const said = contentType?.split(';')[0]?.trim().toLowerCase() ?? ''
   if ((isIndex && isIndexType(said)) || (isManifest && isManifestType(said))) return said
   return isIndex ? OCI_INDEX : isManifest ? OCI_MANIFEST : said
+}
+
+/**
+ * Whether a manifest is in Docker's first schema, whose digest leaves its signatures out and whose content names no
+ * config: https://distribution.github.io/distribution/spec/deprecated-schema-v1/
+ */
+export function isFirstSchema(bytes: Uint8Array): boolean {
+  try {
+    return anyManifest.safeParse(JSON.parse(Buffer.from(bytes).toString())).data?.schemaVersion === 1
+  } catch {
+    return false
+  }
 }

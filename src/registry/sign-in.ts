@@ -179,7 +179,7 @@ function createAnswerToChallenge(
  * - a server on this machine, for a registry on this machine.
  * Anything else would send them, or accept a token, over a line that anyone may read and change.
  */
-function tokenServer(realm: string | undefined, registry: URL): URL {
+export function tokenServer(realm: string | undefined, registry: URL): URL {
   const url = realm === undefined ? null : URL.parse(realm)
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
     throw new RegistryError('invalid', `${registry.host} asks for a token, and names no server that gives one`)

@@ -64,14 +64,7 @@ export function createTransport(agent: Agent, limits: RegistryLimits, clock: Clo
       if (!REDIRECTS.has(answer.status)) return answer
       await discard(answer)
       if (left === 0) throw new RegistryError('invalid', `${name} is redirected more often than is followed`)
-      const next = redirectTarget(answer.headers.location, url)
-      if (next === null) throw new RegistryError('invalid', `${name} is redirected to no http address`)
-      if (url.protocol === 'https:' && next.protocol !== 'https:') {
-        throw new RegistryError(
-          'invalid',
-          `${name} is redirected from https to http (${next.host}); that is not followed`
-        )
-      }
+      const next = redirectTarget(answer.headers.location, url, name)
       // For good, also when a later redirect leads back: the one that redirects must not steer where we sign in.
       if (next.origin !== origin) delete headers.authorization
       url = next
@@ -189,10 +182,20 @@ function codeOf(
   return 'invalid'
 }
 
-function redirectTarget(location: string | string[] | undefined, base: URL): URL | null {
-  if (typeof location !== 'string') return null
-  const target = URL.parse(location, base.href)
-  return target !== null && (target.protocol === 'http:' || target.protocol === 'https:') ? target : null
+/**
+ * Where a redirect leads.
+ * @throws RegistryError `invalid` for what is no http address, and for one that leaves https: a signed address and the
+ * content behind it would be read by anyone on the way.
+ */
+export function redirectTarget(location: string | string[] | undefined, base: URL, name: string): URL {
+  const target = typeof location === 'string' ? URL.parse(location, base.href) : null
+  if (target === null || (target.protocol !== 'http:' && target.protocol !== 'https:')) {
+    throw new RegistryError('invalid', `${name} is redirected to no http address`)
+  }
+  if (base.protocol === 'https:' && target.protocol !== 'https:') {
+    throw new RegistryError('invalid', `${name} is redirected from https to http, at ${target.host}`)
+  }
+  return target
 }
 
 /**

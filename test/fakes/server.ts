@@ -119,16 +119,15 @@ async function write(outgoing: ServerResponse, answer: FakeAnswer, isHead: boole
     outgoing.flushHeaders()
     for await (const chunk of body) {
       if (closed.aborted) return
-      if (!outgoing.write(chunk)) await writable(outgoing, closed)
+      await sent(outgoing, chunk)
     }
   }
   outgoing.end()
 }
 
-function writable(outgoing: ServerResponse, closed: AbortSignal): Promise<void> {
+/** Waits until a chunk has left, or the client has: what is only buffered is lost where a body cuts the connection next. */
+function sent(outgoing: ServerResponse, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
-    if (closed.aborted) resolve()
-    outgoing.once('drain', resolve)
-    closed.addEventListener('abort', () => resolve(), { once: true })
+    outgoing.write(chunk, () => resolve())
   })
 }
