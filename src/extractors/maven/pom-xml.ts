@@ -78,8 +78,6 @@ function createResolver(pom: PomDocument): (text: string | undefined) => string 
     if (known !== undefined) return known
     const value = values.get(name)
     if (value === undefined) return undefined
-    // A property that leads back to itself finds itself as it is written.
-    resolved.set(name, `\${${name}}`)
     const result = resolve(value, depth + 1)
     resolved.set(name, result)
     return result
