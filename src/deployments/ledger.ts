@@ -165,7 +165,8 @@ function* linkOf(
 function* refreshDeployment(tx: Transaction, key: string): Work<readonly Target[]> {
   const before = yield* tx.deployment(key)
   const extent = yield* tx.deploymentExtent(key)
-  const unlinkedOrigin: DeploymentOrigin = before ?? { portalId: null, user: null, userId: null, instanceCount: null }
+  // Only deployments of services answer requests: see `deploymentsOfVersion`.
+  const unlinkedOrigin = before === null || extent === null || extent.newest.oneOff ? originOf(null, null) : before
   const draft = extent === null ? null : deriveDeployment(key, extent, unlinkedOrigin)
   const subject = draft ?? before
   if (subject === null) return []

@@ -355,6 +355,8 @@ export interface LayerRecord {
 export interface FoundPackage {
   readonly purl: string
   readonly type: string
+  /** An npm scope with its `@`, a Maven group; null where a package has none. */
+  readonly namespace: string | null
   readonly name: string
   readonly version: string
   readonly evidence: 'installed' | 'declared'
@@ -394,6 +396,8 @@ export interface ScanJob {
   /** Not before this time: when it was asked for, or when its next attempt is due. */
   readonly dueAt: number
   readonly attempts: number
+  /** How many times its lease ran out: whoever worked on it died of something, perhaps of this image. */
+  readonly lapses: number
   /** Who works on it, until when, and the fencing token of that lease: a writer with an older token is refused. */
   readonly leaseOwner: string | null
   readonly leaseUntil: number | null
@@ -528,9 +532,12 @@ export interface Store {
   rolloutOf(account: string, ecsDeploymentId: string): Promise<RolloutRecord | null>
   linksOf(portalId: string): Promise<readonly LinkRecord[]>
   linksOfEcsDeployment(ecsDeploymentId: string): Promise<readonly LinkRecord[]>
-  /** What ECS said of a service from a time until before the next deployment of the same group there, oldest first. */
-  serviceActionsOf(deployment: DeploymentRecord): Promise<readonly ServiceActionRecord[]>
-  /** What runs now, of all services or of one. */
+  /**
+   * What ECS said of a service from a deployment's beginning until before the next deployment of the same group there, oldest
+   * first; at most `limit`, the newest.
+   */
+  serviceActionsOf(deployment: DeploymentRecord, limit: number): Promise<readonly ServiceActionRecord[]>
+  /** What runs now, of all services or of one: by service, then environment. */
   running(service?: string): Promise<readonly RunningRecord[]>
   /** The tasks that were live at a time, with their deployments; one-off tasks left out. */
   tasksLiveAt(at: number, service?: string): Promise<readonly { task: TaskRecord; deployment: DeploymentRecord }[]>
@@ -552,7 +559,7 @@ export interface Store {
   /** A kept file of a layer; null where that layer or path is unknown. */
   layerFile(layer: Digest, path: string): Promise<Uint8Array | null>
 
-  /** Takes the job that is due longest, or one whose lease ran out, for `leaseMs`. */
+  /** Takes a job whose lease ran out, counting one more lapse, else the job that is due longest, for `leaseMs`. */
   leaseScanJob(owner: string, now: number, leaseMs: number): Promise<ScanJob | null>
   /** Extends a lease; false where it was lost. */
   renewScanJob(id: number, token: number, until: number): Promise<boolean>

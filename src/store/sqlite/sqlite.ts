@@ -207,7 +207,7 @@ export function createSqliteStore(path: string): Store {
         database.all('SELECT doc FROM links WHERE ecs_deployment_id = ? ORDER BY account', ecsDeploymentId)
       )
     },
-    async serviceActionsOf(deployment) {
+    async serviceActionsOf(deployment, limit) {
       const { account, group, begunAt } = deployment
       if (group === null) return []
       const following = database.get(
@@ -218,17 +218,19 @@ export function createSqliteStore(path: string): Store {
       )
       return recordsOf<ServiceActionRecord>(
         database.all(
-          'SELECT doc FROM service_actions WHERE account = ? AND ecs_service = ? AND at >= ? AND at < ? ORDER BY at, key',
+          `SELECT doc FROM service_actions WHERE account = ? AND ecs_service = ? AND at >= ? AND at < ?
+           ORDER BY at DESC, key DESC LIMIT ?`,
           account,
           group.replace(/^service:/, ''),
           begunAt,
-          (following?.begun_at as number | null) ?? Number.MAX_SAFE_INTEGER
+          (following?.begun_at as number | null) ?? Number.MAX_SAFE_INTEGER,
+          limit
         )
-      )
+      ).reverse()
     },
     async running(service) {
       const { clause, values } = where({ service })
-      return recordsOf<RunningRecord>(database.all(`SELECT doc FROM running ${clause}`, ...values))
+      return recordsOf<RunningRecord>(database.all(`SELECT doc FROM running ${clause} ORDER BY service, environment`, ...values))
     },
     async tasksLiveAt(at, service) {
       const and = service === undefined ? '' : 'AND service = ?'
@@ -353,6 +355,7 @@ export function createSqliteStore(path: string): Store {
           ...job,
           state: 'running',
           attempts: job.attempts + 1,
+          lapses: job.lapses + Number(job.state === 'running'),
           leaseOwner: owner,
           leaseUntil: now + leaseMs,
           token: job.token + 1

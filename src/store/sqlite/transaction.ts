@@ -351,6 +351,7 @@ export function createTransaction(database: Database): Transaction {
         state: 'queued',
         dueAt: job.requestedAt,
         attempts: 0,
+        lapses: 0,
         leaseOwner: null,
         leaseUntil: null,
         token: known?.token ?? 0,
