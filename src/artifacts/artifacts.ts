@@ -9,3 +9,5 @@ export {
   recordScanned,
   type ResolvedTag
 } from './ledger.ts'
+export { type ArtifactQueries, createArtifactQueries, type TeamLookup } from './queries.ts'
+export type { ArtifactView, FileView, ServiceView, TeamView } from './record.ts'

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import type { DeploymentRecord, LinkRecord, RequestRecord, TaskRecord } from '../store/port.ts'
 import { compareText, isSameVersion } from '../domain/version.ts'
 
-const ECS_PREFIX = 'ecs-svc/'
+/** What an ECS deployment's id begins with. */
+export const ECS_PREFIX = 'ecs-svc/'
 const MADE_ID_LENGTH = 32
 /** Characters that a path segment carries as they are (RFC 3986, "unreserved"). */
 const SEGMENT = /^[A-Za-z0-9._~-]+$/

@@ -1,4 +1,4 @@
-/** What others may use of the deployments: the transaction work that applies events. */
+/** What others may use of the deployments: the transaction work that applies events, and what can be asked. */
 export {
   applyImage,
   applyLink,
@@ -10,4 +10,13 @@ export {
   type NewRequest
 } from './ledger.ts'
 export { keyOf } from './deployment.ts'
+export { HISTORY_SHOWN, type HistoryEntry } from './history.ts'
+export {
+  createDeploymentQueries,
+  type DeploymentDetail,
+  type DeploymentPage,
+  type DeploymentQueries,
+  INSTANCES_SHOWN
+} from './queries.ts'
+export { type DeploymentView, isoTime, requestView, type RunningView, type SquashedView } from './record.ts'
 export { isTaskStatus, type TaskObservation } from './task.ts'
