@@ -3,7 +3,7 @@ import type { Secret } from './secret.ts'
 import { type Values, variables } from './variables.ts'
 
 export type { Secret } from './secret.ts'
-export { type Documentation, documentedVariables } from './variables.ts'
+export { documentedVariables } from './variables.ts'
 
 /** The settings as the parts use them: deeply frozen, times in seconds, sizes in bytes. See docs/configuration.md. */
 export interface Config {
