@@ -175,7 +175,7 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
       const records = layers.map((layer) => byDigest.get(layer.digest) ?? null)
       const final = overlay(records.map((record) => (record === null ? [] : decodeListing(record.listing))))
       const files = finalFiles(records, final.files)
-      const extractions = await shelf.extractions([...new Set(files.map((file) => file.content))])
+      const extractions = (await shelf.extractions([...new Set(files.map((file) => file.content))])).filter(isCurrent)
 
       const problems = [
         ...failures.map(({ layer, reason }) => `layer ${layer}: ${reason}`),
@@ -188,6 +188,11 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
       return { result: { scan, scanError: summary(problems), files }, layers: records, extractions, fetched }
     }
   }
+}
+
+/** Whether the extractor's present version found it. */
+function isCurrent(record: ExtractionRecord): boolean {
+  return extractors.some(({ name, version }) => name === record.extractor && version === record.extractorVersion)
 }
 
 /** The kept files that the final file system shows, by path. */
