@@ -1,0 +1,62 @@
+import { CreateQueueCommand, GetQueueAttributesCommand, SendMessageBatchCommand, SQSClient } from '@aws-sdk/client-sqs'
+import { buildApp } from 'fauxqs'
+
+/** An SQS emulator on loopback, spoken to as SQS is. */
+export interface FakeSqs {
+  /** `http://127.0.0.1:4566` */
+  readonly endpoint: string
+  /** Makes a queue, or finds the one of that name. @returns its URL. */
+  createQueue(name: string, attributes?: Record<string, string>): Promise<string>
+  /** Sends bodies, ten at a time. */
+  send(queueUrl: string, bodies: readonly string[]): Promise<void>
+  /** Messages that wait, and messages that somebody has received and not deleted. */
+  depth(queueUrl: string): Promise<{ waiting: number; inFlight: number }>
+  close(): Promise<void>
+}
+
+const BATCH = 10
+
+/** A client for an emulator that has these credentials and no other. */
+export function sqsClient(endpoint: string): SQSClient {
+  const credentials = { accessKeyId: 'local', secretAccessKey: 'local' }
+  return new SQSClient({ endpoint, region: 'eu-west-2', credentials, useQueueUrlAsEndpoint: false })
+}
+
+/** Starts the emulator in this process; its own start would listen on every address. */
+export async function startSqs({ port = 0 }: { port?: number } = {}): Promise<FakeSqs> {
+  const app = buildApp({ logger: false, defaultRegion: 'eu-west-2' })
+  const endpoint = await app.listen({ host: '127.0.0.1', port })
+  const client = sqsClient(endpoint)
+  return {
+    endpoint,
+    async createQueue(name, attributes) {
+      const { QueueUrl } = await client.send(new CreateQueueCommand({ QueueName: name, Attributes: attributes }))
+      if (QueueUrl === undefined) throw new Error(`no queue ${name} was made`)
+      return QueueUrl
+    },
+    async send(queueUrl, bodies) {
+      for (let start = 0; start < bodies.length; start += BATCH) {
+        const Entries = bodies
+          .slice(start, start + BATCH)
+          .map((body, index) => ({ Id: String(index), MessageBody: body }))
+        await client.send(new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }))
+      }
+    },
+    async depth(queueUrl) {
+      const { Attributes } = await client.send(
+        new GetQueueAttributesCommand({
+          QueueUrl: queueUrl,
+          AttributeNames: ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible']
+        })
+      )
+      return {
+        waiting: Number(Attributes?.ApproximateNumberOfMessages),
+        inFlight: Number(Attributes?.ApproximateNumberOfMessagesNotVisible)
+      }
+    },
+    async close() {
+      client.destroy()
+      await app.close()
+    }
+  }
+}
