@@ -13,18 +13,9 @@ import type { Access } from '../access/access.ts'
 import type { ArtifactQueries } from '../artifacts/artifacts.ts'
 import type { DeploymentQueries, NewRequest } from '../deployments/deployments.ts'
 import type { Environments } from '../domain/environment.ts'
+import type { Scanner } from '../scan/scan.ts'
 import type { ArtifactRecord, RequestRecord, Store } from '../store/port.ts'
 import { problemSchema } from './errors.ts'
-
-/** What became of a scan that somebody waits for. */
-export type ScanOutcome =
-  | { readonly outcome: 'scanned'; readonly artifact: ArtifactRecord }
-  /** The registry has no such image. */
-  | { readonly outcome: 'not-found' }
-  /** It is there, and no image that can be scanned; `error` is a sentence that says why. */
-  | { readonly outcome: 'failed'; readonly error: string; readonly artifact?: ArtifactRecord }
-  /** The registry is away, or does not let us in; `error` is a sentence that says why. */
-  | { readonly outcome: 'unavailable'; readonly error: string }
 
 /** Whether one thing that the service needs is there. */
 export interface ReadinessCheck {
@@ -53,10 +44,7 @@ export interface HttpDeps {
       readonly gitUrl: string | null
     }): Promise<ArtifactRecord>
   }
-  readonly scan: {
-    /** Scans now and waits for the end; the signal ends the waiting. @throws StoreError */
-    scanNow(repository: string, tag: string, signal: AbortSignal): Promise<ScanOutcome>
-  }
+  readonly scan: Pick<Scanner, 'scanNow'>
   /** Looked at for each `GET /health/ready`. */
   readiness(): Promise<readonly ReadinessCheck[]>
   /** The time in milliseconds. */

@@ -175,5 +175,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (status >= 500 && problem.code !== 'not-ready') request.log.error({ err: error }, 'a request failed')
   // A precondition holds for a 2xx only (RFC 9110, section 13.2.1), and the plugin that answers 304 looks at no status.
   delete request.headers['if-none-match']
+  // The hook that sets it for others does not run for a request that fastify itself refuses.
+  reply.header('x-request-id', request.id)
   return reply.code(status).headers(headers).serializer(JSON.stringify).send(body)
 }

@@ -24,7 +24,7 @@ import { landingRoutes } from './routes/landing.ts'
 import { serviceRoutes } from './routes/services.ts'
 import { isQueryWellFormed, rewriteTarget } from './url.ts'
 
-export type { App, HttpDeps, ReadinessCheck, ScanOutcome } from './app.ts'
+export type { App, HttpDeps, ReadinessCheck } from './app.ts'
 
 /** The largest body that is read. Ours are a few hundred bytes. */
 export const BODY_LIMIT_BYTES = 1024 * 1024

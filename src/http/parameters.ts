@@ -53,16 +53,13 @@ export const nameInPath = z
   .min(1, 'is missing')
   .max(MAX_NAME_LENGTH, `must have at most ${MAX_NAME_LENGTH} characters`)
 
-/** A time with its zone, as milliseconds; none where it is empty or left out. */
+const TIME = 'must be a time in ISO 8601 with its zone, such as 2024-05-01T12:00:00Z'
+
+/** A time with its zone, as milliseconds; null where it is empty or left out. */
 export const timeParameter = z
   .string('must be given once')
   // A `+` that was not encoded arrives as a space.
   .transform((text) => text.replace(/ (\d\d:?\d\d)$/, '+$1'))
-  .pipe(
-    z.union(
-      [z.literal(''), z.iso.datetime({ offset: true })],
-      'must be a time in ISO 8601 with its zone, such as 2024-05-01T12:00:00Z'
-    )
-  )
+  .pipe(z.literal('').or(z.iso.datetime({ offset: true, error: TIME })))
   .transform((text) => (text === '' ? null : Date.parse(text)))
-  .optional()
+  .prefault('')

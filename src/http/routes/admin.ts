@@ -32,10 +32,8 @@ export function adminRoutes(app: App, { artifacts, scan }: HttpDeps): void {
           return { success: true, artifact: await artifacts.shown(result.artifact), error: null }
         case 'not-found':
           throw new Problem('not-found', `The registry has no image ${repo}:${tag}`)
-        case 'failed': {
-          const artifact = result.artifact === undefined ? null : await artifacts.shown(result.artifact)
-          return { success: false, artifact, error: result.error }
-        }
+        case 'failed':
+          return { success: false, artifact: null, error: result.error }
         case 'unavailable':
           throw new Problem('registry-unavailable', result.error)
       }

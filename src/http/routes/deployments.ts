@@ -199,7 +199,7 @@ export function deploymentRoutes(app: App, { deployments, environments, events, 
         response: answers({ 200: z.array(runningSchema) })
       }
     },
-    ({ query }) => deployments.running({ at: query.at ?? null })
+    ({ query }) => deployments.running({ at: query.at })
   )
 
   app.get(
@@ -213,6 +213,6 @@ export function deploymentRoutes(app: App, { deployments, environments, events, 
         response: answers({ 200: z.array(runningSchema) })
       }
     },
-    ({ params: { service }, query }) => deployments.running({ service, at: query.at ?? null })
+    ({ params: { service }, query }) => deployments.running({ service, at: query.at })
   )
 }
