@@ -1,3 +1,4 @@
+import { compareText } from '../domain/version.ts'
 import { LayerError } from './layer-error.ts'
 import { DEFAULT_OVERLAY_LIMITS, type OverlayLimits } from './limits.ts'
 import type { LayerEntry } from './listing.ts'
@@ -28,7 +29,6 @@ export interface Overlay {
 }
 
 interface Leaf {
-  readonly kind: 'leaf'
   readonly type: 'file' | 'symlink' | 'other'
   readonly layer: number
   readonly size: number
@@ -37,14 +37,15 @@ interface Leaf {
 }
 
 interface Directory {
-  readonly kind: 'directory'
+  readonly type: 'directory'
   layer: number
   readonly children: Map<string, Node>
-  /** The last layer that took out of it what was below; it need not be walked twice for one layer. */
-  clearedFor: number
 }
 
 type Node = Leaf | Directory
+
+/** An entry that is no marker. */
+type ContentEntry = LayerEntry & { readonly type: Exclude<LayerEntry['type'], 'whiteout' | 'opaque'> }
 
 // What Linux follows in one path before it says ELOOP.
 const MAX_LINKS = 40
@@ -71,146 +72,134 @@ export function overlay(layers: readonly (readonly LayerEntry[])[], options: Par
   const problems = createProblems(limits.problems)
   const tree = createTree(limits)
   for (const [layer, entries] of layers.entries()) {
-    const markers = entries.filter(({ type }) => type === 'whiteout' || type === 'opaque')
-    const removed = new Set(markers.filter(({ type }) => type === 'whiteout').map(({ path }) => path))
-    const root = tree.asOf(layer, removed)
-    // Markers come last, wherever they stand: they spare what this layer brought, and a hard link to what they remove has
-    // found its content by then.
-    for (const entry of entries) {
-      const problem = root.apply(entry)
+    const contents = entries.filter(isContent)
+    const markers = entries.filter((entry) => !isContent(entry))
+    const links = contents.filter(({ type }) => type === 'hardlink')
+    // Before the markers: who linked to a file and then removed its name has the content all the same.
+    const linkedBelow = new Map(links.map(({ linkTarget = '' }) => [linkTarget, tree.find(linkTarget)]))
+    if (markers.length > 0) removeMarked(tree, markers, contents)
+    for (const entry of contents) {
+      const problem = tree.put(layer, entry, linkedBelow)
       if (problem !== null) problems.add(entry.path, problem)
     }
-    for (const marker of markers) root.remove(marker)
   }
   return { files: tree.list(), problems: problems.list() }
 }
 
+/** Takes out of the layers below what the markers of a layer name; nothing of the layer itself is there yet. */
+function removeMarked(
+  tree: ReturnType<typeof createTree>,
+  markers: readonly LayerEntry[],
+  contents: readonly LayerEntry[]
+): void {
+  // On the way to a marker: a directory that replaces a link of the layers below has nothing of theirs in it.
+  const own = new Map(contents.map((entry) => [entry.path, entry]))
+  // What is above first, and whiteouts: below a link that is removed there is nothing to remove, and what it led to stays.
+  const sorted = markers.toSorted((a, b) => compareText(a.path, b.path) || compareText(b.type, a.type))
+  for (const { path, type } of sorted) {
+    if (type === 'opaque') tree.clear(path, own)
+    else tree.remove(path, own)
+  }
+}
+
 function createTree(limits: OverlayLimits) {
-  const root: Directory = { kind: 'directory', layer: 0, children: new Map(), clearedFor: 0 }
+  const root = emptyDirectory(0)
   let nodes = 0
   let lookups = 0
 
-  function put(directory: Directory, name: string, node: Node): void {
+  /**
+   * Walks to a directory, through symbolic links.
+   * @param options.make a layer to which directories are added that are missing, or stand where a file is.
+   * @param options.own entries by path as written, which are looked at before what is in the tree.
+   * @returns null where there is no such directory, or none that Linux would reach.
+   */
+  function walk(
+    path: string,
+    options: { readonly make?: number; readonly own?: ReadonlyMap<string, LayerEntry> } = {}
+  ): Directory | null {
+    const written = path.split('/')
+    // The names still to go, the next one last: those of a link's target lie on top of the path's own.
+    const names = written.toReversed()
+    const trail = [root]
+    let here = root
+    let writtenLeft = written.length
+    let links = 0
+    for (let name = names.pop(); name !== undefined; name = names.pop()) {
+      if (++lookups > limits.lookups) throw pastLimit('lookups', limits.lookups)
+      let entry: LayerEntry | undefined
+      if (names.length < writtenLeft) {
+        writtenLeft = names.length
+        entry = options.own?.get(written.slice(0, written.length - writtenLeft).join('/'))
+      }
+      if (name === '' || name === '.') continue
+      if (name === '..') {
+        if (trail.length > 1) trail.pop()
+        here = trail.at(-1) ?? root
+        continue
+      }
+      const node = here.children.get(name)
+      const target = linkTargetOf(entry) ?? linkTargetOf(node)
+      if (target !== null) {
+        if (entry?.type === 'directory' || ++links > MAX_LINKS) return null
+        if (target.startsWith('/')) trail.length = 1
+        here = trail.at(-1) ?? root
+        names.push(...target.split('/').reverse())
+        continue
+      }
+      if (node?.type === 'directory') {
+        here = node
+      } else {
+        if (options.make === undefined || trail.length > MAX_DEPTH) return null
+        const made = emptyDirectory(options.make)
+        set(here, name, made)
+        here = made
+      }
+      trail.push(here)
+    }
+    return here
+  }
+
+  function set(directory: Directory, name: string, node: Node): void {
     if (++nodes > limits.nodes) throw pastLimit('nodes', limits.nodes)
     directory.children.set(name, node)
   }
 
-  /** The tree as one layer changes it. */
-  function asOf(layer: number, removed: ReadonlySet<string>) {
-    /**
-     * Walks to a directory, through symbolic links.
-     * @param make whether to make directories that are missing, or stand where a file is.
-     * @returns null where there is no such directory, or none that Linux would reach.
-     */
-    function walk(path: string, make: boolean): Directory | null {
-      const own = path.split('/')
-      // The names still to go, the next one last: those of a link's target lie on top of the path's own.
-      const names = own.toReversed()
-      const trail = [root]
-      let here = root
-      let ownLeft = own.length
-      let links = 0
-      for (let name = names.pop(); name !== undefined; name = names.pop()) {
-        if (++lookups > limits.lookups) throw pastLimit('lookups', limits.lookups)
-        const isOwn = names.length < ownLeft
-        if (isOwn) ownLeft = names.length
-        if (name === '' || name === '.') continue
-        if (name === '..') {
-          if (trail.length > 1) trail.pop()
-          here = trail.at(-1) ?? root
-          continue
-        }
-        const node = here.children.get(name)
-        if (node?.kind === 'leaf' && node.type === 'symlink') {
-          // A link from below that this layer removes leads nowhere any more: what it writes there is its own directory.
-          const isRemoved =
-            isOwn && node.layer < layer && removed.size > 0 && removed.has(own.slice(0, own.length - ownLeft).join('/'))
-          if (!isRemoved) {
-            if (++links > MAX_LINKS) return null
-            const target = node.linkTarget ?? ''
-            if (target.startsWith('/')) trail.length = 1
-            here = trail.at(-1) ?? root
-            names.push(...target.split('/').reverse())
-            continue
-          }
-        }
-        if (node?.kind === 'directory') {
-          here = node
-        } else {
-          if (!make || trail.length > MAX_DEPTH) return null
-          const made: Directory = { kind: 'directory', layer, children: new Map(), clearedFor: layer }
-          put(here, name, made)
-          here = made
-        }
-        trail.push(here)
+  function find(path: string): Node | undefined {
+    const [parent, name] = split(path)
+    return walk(parent)?.children.get(name)
+  }
+
+  /** @returns why the entry cannot be unpacked as it is, or null. */
+  function put(layer: number, entry: ContentEntry, linkedBelow: ReadonlyMap<string, Node | undefined>): string | null {
+    const { path, type, size, linkTarget = '' } = entry
+    const [parentPath, name] = split(path)
+    const parent = walk(parentPath, { make: layer })
+    if (parent === null) return 'the path leads through too many symbolic links or too deep'
+    if (type === 'directory') {
+      const existing = parent.children.get(name)
+      if (existing?.type === 'directory') existing.layer = layer
+      else set(parent, name, emptyDirectory(layer))
+    } else if (type === 'hardlink') {
+      const target = find(linkTarget) ?? linkedBelow.get(linkTarget)
+      if (target === undefined || target.type === 'directory') {
+        set(parent, name, { type: 'file', layer, size: 0, linkTarget: null, content: null })
+        return 'the hard link leads to no file'
       }
-      return here
+      set(parent, name, { ...target, layer })
+    } else {
+      const content = type === 'file' ? { layer, path } : null
+      set(parent, name, { type, layer, size, linkTarget: type === 'symlink' ? linkTarget : null, content })
     }
+    return null
+  }
 
-    function find(path: string): Node | undefined {
-      const [directory, name] = split(path)
-      return walk(directory, false)?.children.get(name)
-    }
+  function remove(path: string, own: ReadonlyMap<string, LayerEntry>): void {
+    const [parent, name] = split(path)
+    walk(parent, { own })?.children.delete(name)
+  }
 
-    /** Takes out of a directory what came with the layers below. */
-    function clear(directory: Directory): void {
-      if (directory.clearedFor === layer) return
-      directory.clearedFor = layer
-      for (const name of directory.children.keys()) clearChild(directory, name)
-    }
-
-    function clearChild(directory: Directory, name: string): void {
-      const node = directory.children.get(name)
-      if (node === undefined) return
-      if (node.kind === 'directory') clear(node)
-      const isEmpty = node.kind === 'leaf' || node.children.size === 0
-      if (node.layer < layer && isEmpty) directory.children.delete(name)
-      else if (node.kind === 'directory') node.layer = layer
-    }
-
-    /** @returns why the entry cannot be unpacked as it is, or null. */
-    function apply(entry: LayerEntry): string | null {
-      const { path, type, size } = entry
-      if (type === 'whiteout' || type === 'opaque') return null
-      const [parentPath, name] = split(path)
-      const parent = walk(parentPath, true)
-      if (parent === null) return 'the path leads through too many symbolic links or too deep'
-      switch (type) {
-        case 'directory': {
-          const existing = parent.children.get(name)
-          if (existing?.kind === 'directory') existing.layer = layer
-          else put(parent, name, { kind: 'directory', layer, children: new Map(), clearedFor: layer })
-          return null
-        }
-        case 'hardlink': {
-          const target = find(entry.linkTarget ?? '')
-          if (target?.kind === 'leaf') {
-            put(parent, name, { ...target, layer })
-            return null
-          }
-          put(parent, name, { kind: 'leaf', type: 'file', layer, size: 0, linkTarget: null, content: null })
-          return 'the hard link leads to no file'
-        }
-        default: {
-          const content = type === 'file' ? { layer, path } : null
-          put(parent, name, { kind: 'leaf', type, layer, size, linkTarget: entry.linkTarget ?? null, content })
-          return null
-        }
-      }
-    }
-
-    function remove({ path, type }: LayerEntry): void {
-      if (type === 'opaque') {
-        const directory = walk(path, false)
-        if (directory !== null) clear(directory)
-      } else {
-        const [parentPath, name] = split(path)
-        const parent = walk(parentPath, false)
-        if (parent !== null) clearChild(parent, name)
-      }
-    }
-
-    return { apply, remove }
+  function clear(path: string, own: ReadonlyMap<string, LayerEntry>): void {
+    walk(path, { own })?.children.clear()
   }
 
   function list(): Map<string, OverlayFile> {
@@ -222,7 +211,7 @@ function createTree(limits: OverlayLimits) {
         const path = prefix + name
         length += path.length
         if (length > limits.finalPathLength) throw pastLimit('finalPathLength', limits.finalPathLength)
-        if (node.kind === 'directory') {
+        if (node.type === 'directory') {
           files.set(path, { path, type: 'directory', layer: node.layer, size: 0, linkTarget: null, content: null })
           visit(node, `${path}/`)
         } else {
@@ -235,7 +224,19 @@ function createTree(limits: OverlayLimits) {
     return files
   }
 
-  return { asOf, list }
+  return { find, put, remove, clear, list }
+}
+
+function isContent(entry: LayerEntry): entry is ContentEntry {
+  return entry.type !== 'whiteout' && entry.type !== 'opaque'
+}
+
+function emptyDirectory(layer: number): Directory {
+  return { type: 'directory', layer, children: new Map() }
+}
+
+function linkTargetOf(node: Node | LayerEntry | undefined): string | null {
+  return node?.type === 'symlink' ? (node.linkTarget ?? '') : null
 }
 
 function split(path: string): [parent: string, name: string] {

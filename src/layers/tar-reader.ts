@@ -187,7 +187,7 @@ export function createTarReader(
       if (!isFile || !isWanted) return
       // The content on tape is pieces and a map of where they go. No image builder writes such archives.
       if (isSparse) handler.problem(path, 'the content of a sparse file is not read')
-      else handler.file(told, NOTHING)
+      else handler.file(told, new Uint8Array())
       return
     }
     skip = 0
@@ -196,8 +196,9 @@ export function createTarReader(
       pass(size - first.length, size)
       return
     }
-    const start = Buffer.from(first)
-    const content = Buffer.concat([start, yield size - start.length])
+    const content = new Uint8Array(size)
+    content.set(first)
+    content.set(yield size - first.length, first.length)
     pass(0, size)
     handler.file(told, content)
   }
