@@ -11,17 +11,23 @@ const PARSER_PROBLEMS: Readonly<Record<string, readonly [ProblemCode, string]>> 
   ERR_HTTP_REQUEST_TIMEOUT: ['request-timeout', 'The request took too long to arrive.']
 }
 
+/** The parts of an answer after which the connection ends. */
+function lastAnswer(problem: Problem) {
+  const { status, headers, body } = problemDocument(problem)
+  const text = JSON.stringify(body)
+  const all = { ...headers, 'content-length': String(Buffer.byteLength(text)), connection: 'close' }
+  return { status, title: body.title, headers: all, text }
+}
+
 /** Answers a socket on which there is no request to answer, and ends it. */
 function answerSocket(socket: Duplex, problem: Problem): void {
   if (!socket.writable) {
     socket.destroy()
     return
   }
-  const { status, headers, body } = problemDocument(problem)
-  const text = JSON.stringify(body)
-  const lines = Object.entries({ ...headers, 'content-length': Buffer.byteLength(text), connection: 'close' })
-  const head = [`HTTP/1.1 ${status} ${body.title}`, ...lines.map(([name, value]) => `${name}: ${value}`)]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`)
+  const { status, title, headers, text } = lastAnswer(problem)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`${[`HTTP/1.1 ${status} ${title}`, ...lines].join('\r\n')}\r\n\r\n${text}`)
 }
 
 /** For fastify's `clientErrorHandler`. */
@@ -38,9 +44,9 @@ export function answerOddRequests(server: Server): void {
     answerSocket(socket, new Problem('no-such-route', 'This is no proxy.'))
   })
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
-    const { status, headers, body } = problemDocument(
+    const { status, headers, text } = lastAnswer(
       new Problem('expectation-failed', 'Only 100-continue can be expected.')
     )
-    response.writeHead(status, headers).end(JSON.stringify(body))
+    response.writeHead(status, headers).end(text)
   })
 }

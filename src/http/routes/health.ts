@@ -9,11 +9,15 @@ const readySchema = z.object({
   checks: z.array(z.object({ name: z.string(), ok: z.boolean(), reason: z.string().nullable() }))
 })
 
+/** Whoever watches the service must not be told to come back later, however much others ask. */
+const UNLIMITED = { rateLimit: false } as const
+
 export function healthRoutes(app: App, { metrics, readiness }: HttpDeps): void {
   for (const path of ['/health', '/health/live']) {
     app.get(
       path,
       {
+        config: UNLIMITED,
         schema: { summary: 'Whether the service is alive', tags: ['health'], response: answers({ 200: aliveSchema }) }
       },
       async () => ({ status: 'ok' as const })
@@ -23,6 +27,7 @@ export function healthRoutes(app: App, { metrics, readiness }: HttpDeps): void {
   app.get(
     '/health/ready',
     {
+      config: UNLIMITED,
       schema: {
         summary: 'Whether the service can do its work: 503 with what it lacks where it cannot',
         tags: ['health'],
@@ -41,6 +46,7 @@ export function healthRoutes(app: App, { metrics, readiness }: HttpDeps): void {
   app.get(
     '/metrics',
     {
+      config: UNLIMITED,
       schema: {
         summary: 'Figures for Prometheus',
         tags: ['health'],
