@@ -34,6 +34,8 @@ export interface ImageReading {
   readonly layers: readonly (LayerRecord | null)[]
   /** What the extractors found in the files, by content. */
   readonly extractions: readonly ExtractionRecord[]
+  /** Everything that was left out or could not be read, of which the result's error is the short form. */
+  readonly problems: readonly string[]
   /** Layers that had to be fetched. */
   readonly fetched: number
 }
@@ -185,7 +187,7 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
       ]
       const scan: ScanState =
         problems.length === 0 ? 'complete' : records.length > 0 && records.every((record) => record === null) ? 'failed' : 'partial'
-      return { result: { scan, scanError: summary(problems), files }, layers: records, extractions, fetched }
+      return { result: { scan, scanError: summary(problems), files }, layers: records, extractions, problems, fetched }
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { isTagDeleted, recordResolved, recordScanned } from '../artifacts/artifacts.ts'
 import { isPassing, type Registry, RegistryError, resolveImage, type Platform, type ResolvedImage } from '../registry/registry.ts'
 import { type ArtifactRecord, type ImageRecord, type ScanJob, type Store, StoreError, type Transaction, type Work } from '../store/port.ts'
+import { type LabelNames, labelsOf } from './labels.ts'
 import type { ImageReader } from './read-image.ts'
 
 /** What became of a scan that somebody waits for. */
@@ -44,7 +45,7 @@ export interface ScannerOptions {
   /** Jobs at once. */
   readonly concurrency: number
   readonly platform: Platform | null
-  readonly labels: { readonly serviceName: string; readonly gitUrl: string }
+  readonly labels: LabelNames
   readonly leaseMs?: number
   /** How often an idle runner looks for jobs that another instance added. */
   readonly pollMs?: number
@@ -52,7 +53,7 @@ export interface ScannerOptions {
   readonly firstRetryMs?: number
 }
 
-const LEASE_MS = 60_000
+const LEASE_MS = 15_000
 const POLL_MS = 2_000
 const FIRST_RETRY_MS = 1_000
 const MAX_RETRY_MS = 5 * 60_000
@@ -65,23 +66,11 @@ const MAX_LAPSES = 3
 const SCAN_NOW_MS = 10 * 60_000
 const SCAN_NOW_POLL_MS = 50
 
-/** The OCI annotations that mean the same, https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md */
-const TITLE_LABEL = 'org.opencontainers.image.title'
-const SOURCE_LABEL = 'org.opencontainers.image.source'
-
 class LeaseLost extends Error {}
 
 /** How long to wait before the next attempt, in milliseconds: doubling, within a bound. */
 export function retryDelay(attempts: number, first = FIRST_RETRY_MS): number {
   return Math.min(first * 2 ** Math.min(Math.max(attempts, 1) - 1, 20), MAX_RETRY_MS)
-}
-
-function labelled(labels: Readonly<Record<string, string>>, ...names: string[]): string | null {
-  for (const name of names) {
-    const value = Object.hasOwn(labels, name) ? labels[name]?.trim() : undefined
-    if (value !== undefined && value !== '') return value
-  }
-  return null
 }
 
 export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scanner {
@@ -159,8 +148,7 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
           resolvedAt,
           digest: resolved.digest,
           digests: [...new Set(named)] as ResolvedImage['digests'],
-          service: labelled(labels, options.labels.serviceName, TITLE_LABEL),
-          gitUrl: labelled(labels, options.labels.gitUrl, SOURCE_LABEL),
+          ...labelsOf(labels, options.labels),
           isWitness: job.cause === 'admin'
         },
         image
