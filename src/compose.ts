@@ -1,11 +1,11 @@
 /** The one place that knows all parts: it makes each of them and gives it what it needs. */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { SQSClient } from '@aws-sdk/client-sqs'
+import { SendMessageBatchCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { ecsFormat } from '@elastic/ecs-pino-format'
 import { type Logger, type LoggerOptions, pino } from 'pino'
 import { Counter, Gauge, Registry as MetricsRegistry } from 'prom-client'
-import { createAccess } from './access/access.ts'
+import { createAccess, isLoopbackHost } from './access/access.ts'
 import { createArtifactQueries, PLACEHOLDER_TAG } from './artifacts/artifacts.ts'
 import type { Config } from './config/config.ts'
 import { createDeploymentQueries } from './deployments/deployments.ts'
@@ -17,13 +17,18 @@ import {
   type QueueListener,
   REPLAY_SETTING,
   type ReadingOptions,
+  ReplayRefused,
+  replay,
   SERVING_LEASE
 } from './events/events.ts'
 import { createHttp, type ReadinessCheck } from './http/http.ts'
-import { createRegistry, type Registry } from './registry/registry.ts'
-import { createImageReader, createScanner } from './scan/scan.ts'
+import { createRegistry, openImageLayout, type Platform, type Registry, RegistryError } from './registry/registry.ts'
+import { createImageReader, createScanner, type ImageInspection, inspectImage } from './scan/scan.ts'
 import type { Store } from './store/port.ts'
 import { createSqliteStore } from './store/sqlite/sqlite.ts'
+
+export type { ImageInspection, Platform }
+export { RegistryError, ReplayRefused }
 
 /** The service, ready to run. */
 export interface Service {
@@ -58,21 +63,87 @@ export function openStore(config: Config): Store {
   }
 }
 
-/** The registry that the settings name. */
-export function openRegistry(config: Config): Registry {
+/**
+ * The registry that the settings name; or the one at another host, which gets none of the settings' credentials and is
+ * spoken to over https, on this machine over http.
+ * @throws RegistryError `invalid` where that is no host.
+ */
+export function openRegistry(config: Config, host: string | null = null): Registry {
   const { url, credentials, timeoutSeconds } = config.registry
+  const limits = { idleMs: timeoutSeconds * 1000, connectMs: timeoutSeconds * 1000 }
+  if (host !== null && URL.parse(url)?.host !== host.toLowerCase()) {
+    const scheme = isLoopbackHost(host.replace(/:\d+$/, '')) ? 'http' : 'https'
+    return createRegistry({ url: `${scheme}://${host}`, limits })
+  }
   return createRegistry({
     url,
     ...(credentials === null
       ? {}
       : { credentials: { username: credentials.username, password: credentials.password.reveal() } }),
-    limits: { idleMs: timeoutSeconds * 1000, connectMs: timeoutSeconds * 1000 }
+    limits
   })
 }
 
+/** Where an image lies. */
+export type ImagePlace =
+  /** Without a host, in the registry of the settings. */
+  | { readonly kind: 'registry'; readonly host: string | null; readonly repository: string; readonly reference: string }
+  /** In an OCI layout or an archive on disk; without a reference, the only image there is. */
+  | { readonly kind: 'layout'; readonly path: string; readonly reference: string | null }
+
+/**
+ * Reads one image as the service would, without a store.
+ * @param onProgress told of the compressed bytes read so far, and of those that there are.
+ * @throws RegistryError where the image is missing, cannot be reached, or is no container image.
+ */
+export async function inspect(
+  config: Config,
+  place: ImagePlace,
+  { platform, onProgress }: { platform: Platform | null; onProgress?: (read: number, total: number) => void }
+): Promise<ImageInspection> {
+  const { labels, layerLimits: limits } = config.scan
+  const options = { platform: platform ?? config.scan.platform, labels, limits, ...(onProgress && { onProgress }) }
+  if (place.kind === 'registry') {
+    const registry = openRegistry(config, place.host)
+    try {
+      return await inspectImage(registry.image(place.repository), place.reference, options)
+    } finally {
+      await registry.close()
+    }
+  }
+  const layout = await openImageLayout(place.path)
+  const [only, ...others] = layout.references().map(({ reference }) => reference)
+  const reference = place.reference ?? only
+  if (reference === undefined) throw new RegistryError('not-found', `${place.path} holds no image`)
+  if (place.reference === null && others.length > 0) {
+    throw new RegistryError(
+      'invalid',
+      `${place.path} holds several images, name one after a colon: ${[only, ...others].join(', ')}`
+    )
+  }
+  return inspectImage(layout, reference, options)
+}
+
 /** What reading an event takes from the settings. */
-export function readingOptions({ environments, containersToIgnore }: Config): ReadingOptions {
+function readingOptions({ environments, containersToIgnore }: Config): ReadingOptions {
   return { environments, containersToIgnore }
+}
+
+/**
+ * Rebuilds deployment state from the event log of the store that the settings name.
+ * @throws StoreError; ReplayRefused where the store is being served, or its log has been trimmed.
+ */
+export async function replayEvents(
+  config: Config,
+  onProgress: (sequence: number) => void
+): Promise<{ readonly store: string; readonly events: number; readonly changed: number }> {
+  const store = openStore(config)
+  try {
+    const result = await replay(store, { ...readingOptions(config), now: Date.now, onProgress })
+    return { store: store.description, ...result }
+  } finally {
+    await store.close()
+  }
 }
 
 const EMULATOR_CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' }
@@ -80,7 +151,8 @@ const EMULATOR_CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' }
 /** A client for SQS as the AWS SDK's own environment variables say. */
 export function createSqsClient(config: Config, environment: NodeJS.ProcessEnv): SQSClient {
   const endpoint = environment.AWS_ENDPOINT_URL_SQS || environment.AWS_ENDPOINT_URL
-  const isLocal = endpoint !== undefined && ['localhost', '127.0.0.1', '[::1]'].includes(URL.parse(endpoint)?.hostname ?? '')
+  const isLocal =
+    endpoint !== undefined && ['localhost', '127.0.0.1', '[::1]'].includes(URL.parse(endpoint)?.hostname ?? '')
   const hasCredentials = environment.AWS_ACCESS_KEY_ID !== undefined || environment.AWS_PROFILE !== undefined
   return new SQSClient({
     region: config.aws.region,
@@ -89,6 +161,53 @@ export function createSqsClient(config: Config, environment: NodeJS.ProcessEnv):
     // An emulator on this machine checks no credentials, and looking for some would ask the network.
     ...(isLocal && !hasCredentials ? { credentials: EMULATOR_CREDENTIALS } : {})
   })
+}
+
+/** SQS takes ten messages at once, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html */
+const SEND_BATCH = 10
+/** For one batch, with the SDK's own attempts. */
+const SEND_MS = 15_000
+
+/** A queue did not take what was sent to it. Its message is a sentence for people. */
+export class SendFailed extends Error {
+  constructor(reason: string, options?: ErrorOptions) {
+    super(reason, options)
+    this.name = 'SendFailed'
+  }
+}
+
+/** Sends events to a queue: what a command does for development, and the service never. @throws SendFailed */
+export async function sendEvents(
+  config: Config,
+  environment: NodeJS.ProcessEnv,
+  queueUrl: string,
+  events: readonly object[]
+): Promise<void> {
+  const sqs = createSqsClient(config, environment)
+  try {
+    for (let start = 0; start < events.length; start += SEND_BATCH) {
+      const Entries = events
+        .slice(start, start + SEND_BATCH)
+        .map((event, index) => ({ Id: String(index), MessageBody: JSON.stringify(event) }))
+      const command = new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries })
+      const { Failed = [] } = await sqs.send(command, { abortSignal: AbortSignal.timeout(SEND_MS) })
+      const [refused] = Failed
+      if (refused !== undefined)
+        throw new SendFailed(`${queueUrl} refused an event: ${refused.Message ?? refused.Code}`)
+    }
+  } catch (error) {
+    if (error instanceof SendFailed) throw error
+    throw new SendFailed(`${queueUrl} took no event: ${describeFailure(error)}`, { cause: error })
+  } finally {
+    sqs.destroy()
+  }
+}
+
+/** In few words: the SDK's errors for a connection that was refused have a code and no message. */
+function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name
+  return error.message === '' ? code : error.message
 }
 
 export interface ComposeOptions {
@@ -154,7 +273,8 @@ export async function compose({ config, log, environment, now = Date.now }: Comp
       log: log.child({ part: 'events' }),
       now,
       onCommitted(read) {
-        for (const { event, reading } of read) events.inc({ kind: event?.detailType ?? 'none', outcome: reading.outcome })
+        for (const { event, reading } of read)
+          events.inc({ kind: event?.detailType ?? 'none', outcome: reading.outcome })
         scanner.wake()
       }
     },
@@ -175,9 +295,15 @@ export async function compose({ config, log, environment, now = Date.now }: Comp
   async function readiness(): Promise<readonly ReadinessCheck[]> {
     const answers = await store.ping().then(
       () => ({ name: 'store', ok: true }),
-      (error: unknown) => ({ name: 'store', ok: false, reason: error instanceof Error ? error.message : 'it does not answer' })
+      (error: unknown) => ({
+        name: 'store',
+        ok: false,
+        reason: error instanceof Error ? error.message : 'it does not answer'
+      })
     )
-    const draining = stopping ? { name: 'serving', ok: false, reason: 'the service is stopping' } : { name: 'serving', ok: true }
+    const draining = stopping
+      ? { name: 'serving', ok: false, reason: 'the service is stopping' }
+      : { name: 'serving', ok: true }
     return [answers, draining]
   }
 
@@ -223,8 +349,12 @@ export async function compose({ config, log, environment, now = Date.now }: Comp
         renew().catch((error: unknown) => log.warn({ err: error }, 'the lease of this instance could not be renewed'))
       }, SERVING_LEASE_MS / 3)
       log.info({ store: store.description, registry: config.registry.url }, 'starting')
-      for (const [channel, variable] of [['ecs', 'ECS_EVENTS_QUEUE_URL'], ['ecr', 'ECR_EVENTS_QUEUE_URL']] as const) {
-        if (!listeners.has(channel)) log.warn({ variable }, `no ${channel.toUpperCase()} events are read: set ${variable} to turn that on`)
+      for (const [channel, variable] of [
+        ['ecs', 'ECS_EVENTS_QUEUE_URL'],
+        ['ecr', 'ECR_EVENTS_QUEUE_URL']
+      ] as const) {
+        if (!listeners.has(channel))
+          log.warn({ variable }, `no ${channel.toUpperCase()} events are read: set ${variable} to turn that on`)
       }
       scanner.start()
       for (const listener of listeners.values()) listener.start()

@@ -1,7 +1,6 @@
 /** The process: starts the service, and ends it in order when it is told to. */
-import { compose, createLog, StartRefused } from './compose.ts'
+import { compose, createLog, ReplayRefused, StartRefused } from './compose.ts'
 import { ConfigError, loadConfig } from './config/config.ts'
-import { ReplayRefused } from './events/events.ts'
 import { StoreError } from './store/port.ts'
 
 /** The process could not be started: settings, store or port. */
@@ -14,7 +13,11 @@ const REFUSALS = [ConfigError, StartRefused, ReplayRefused, StoreError]
 /** What an operator can mend, in one sentence; null for a fault of the program. */
 export function refusalOf(error: unknown): string | null {
   if (REFUSALS.some((refusal) => error instanceof refusal)) return (error as Error).message
-  if (error instanceof Error && 'code' in error && (error.code === 'EADDRINUSE' || error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL')) {
+  if (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'EADDRINUSE' || error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL')
+  ) {
     return `the address cannot be listened on: ${error.message}`
   }
   return null
@@ -41,7 +44,9 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
     }
     const signal = await told
     log.info({ signal }, 'stopping')
-    const deadline = new Promise<'late'>((resolve) => setTimeout(resolve, config.shutdownSeconds * 1000, 'late').unref())
+    const deadline = new Promise<'late'>((resolve) =>
+      setTimeout(resolve, config.shutdownSeconds * 1000, 'late').unref()
+    )
     const ended = await Promise.race([service.stop(), deadline])
     if (ended === 'late') log.error({ seconds: config.shutdownSeconds }, 'not everything stopped in time')
     else log.info('stopped')

@@ -186,7 +186,11 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
         ...unreadable(files, extractions)
       ]
       const scan: ScanState =
-        problems.length === 0 ? 'complete' : records.length > 0 && records.every((record) => record === null) ? 'failed' : 'partial'
+        problems.length === 0
+          ? 'complete'
+          : records.length > 0 && records.every((record) => record === null)
+            ? 'failed'
+            : 'partial'
       return { result: { scan, scanError: summary(problems), files }, layers: records, extractions, problems, fetched }
     }
   }
@@ -198,10 +202,7 @@ function isCurrent(record: ExtractionRecord): boolean {
 }
 
 /** The kept files that the final file system shows, by path. */
-function finalFiles(
-  layers: readonly (LayerRecord | null)[],
-  files: ReturnType<typeof overlay>['files']
-): ImageFile[] {
+function finalFiles(layers: readonly (LayerRecord | null)[], files: ReturnType<typeof overlay>['files']): ImageFile[] {
   const kept = layers.map((layer) => new Map(layer?.files.map((file) => [file.path, file])))
   const found: ImageFile[] = []
   for (const { path, content } of files.values()) {
@@ -220,7 +221,9 @@ function describe({ path, reason }: { readonly path: string | null; readonly rea
 
 /** The files that an extractor could not read, each with the reason. */
 function unreadable(files: readonly ImageFile[], extractions: readonly ExtractionRecord[]): string[] {
-  const faults = new Map(extractions.flatMap(({ content, error }) => (error === null ? [] : [[content, error] as const])))
+  const faults = new Map(
+    extractions.flatMap(({ content, error }) => (error === null ? [] : [[content, error] as const]))
+  )
   return files.flatMap(({ path, content }) => {
     const error = faults.get(content)
     return error === undefined ? [] : [`${path}: ${error}`]

@@ -4,8 +4,23 @@
  */
 import type { Logger } from 'pino'
 import { isTagDeleted, recordResolved, recordScanned } from '../artifacts/artifacts.ts'
-import { isPassing, type Registry, RegistryError, resolveImage, type Platform, type ResolvedImage } from '../registry/registry.ts'
-import { type ArtifactRecord, type ImageRecord, type ScanJob, type Store, StoreError, type Transaction, type Work } from '../store/port.ts'
+import {
+  isPassing,
+  type Platform,
+  type Registry,
+  RegistryError,
+  type ResolvedImage,
+  resolveImage
+} from '../registry/registry.ts'
+import {
+  type ArtifactRecord,
+  type ImageRecord,
+  type ScanJob,
+  type Store,
+  StoreError,
+  type Transaction,
+  type Work
+} from '../store/port.ts'
 import { type LabelNames, labelsOf } from './labels.ts'
 import type { ImageReader } from './read-image.ts'
 
@@ -53,7 +68,7 @@ export interface ScannerOptions {
   readonly firstRetryMs?: number
 }
 
-const LEASE_MS = 15_000
+const LEASE_MS = 60_000
 const POLL_MS = 2_000
 const FIRST_RETRY_MS = 1_000
 const MAX_RETRY_MS = 5 * 60_000
@@ -114,7 +129,12 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
       os: platform.os,
       architecture: platform.architecture,
       labels: config.labels,
-      layers: layers.map(({ digest, diffId, size, mediaType: layerType }) => ({ digest, diffId, size, mediaType: layerType })),
+      layers: layers.map(({ digest, diffId, size, mediaType: layerType }) => ({
+        digest,
+        diffId,
+        size,
+        mediaType: layerType
+      })),
       scan: 'pending',
       scanError: null,
       scannerVersion: reader.scannerVersion,
@@ -167,7 +187,8 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
   async function settle(job: ScanJob, error: unknown): Promise<'retried' | 'failed' | 'cancelled'> {
     const code = error instanceof RegistryError ? error.code : 'internal'
     const message = error instanceof RegistryError ? error.message : 'an unexpected fault, see the log'
-    if (!(error instanceof RegistryError)) log.error({ jobId: job.id, repository: job.repository, tag: job.tag, err: error }, 'scan failed unexpectedly')
+    if (!(error instanceof RegistryError))
+      log.error({ jobId: job.id, repository: job.repository, tag: job.tag, err: error }, 'scan failed unexpectedly')
     const isUnclear = code === 'internal' || code === 'digest-mismatch'
     // Wrong credentials are put right by somebody some day, as a registry that is away comes back some day.
     const isWorthWaiting = isPassing(error) || code === 'unauthorized'
@@ -208,7 +229,11 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
     try {
       if (job.lapses > MAX_LAPSES) {
         await store.transact((tx) =>
-          end(tx, job, { state: 'failed', errorCode: 'lapsed', error: 'whoever scanned it stopped without a word, several times' })
+          end(tx, job, {
+            state: 'failed',
+            errorCode: 'lapsed',
+            error: 'whoever scanned it stopped without a word, several times'
+          })
         )
         return
       }
@@ -226,7 +251,8 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
       } else {
         const result = await settle(job, error)
         deps.onAttempt?.(result, now() - startedAt)
-        if (error instanceof RegistryError) log.warn({ jobId, repository, tag, result, code: error.code, reason: error.message }, 'image not scanned')
+        if (error instanceof RegistryError)
+          log.warn({ jobId, repository, tag, result, code: error.code, reason: error.message }, 'image not scanned')
       }
     } finally {
       clearInterval(heartbeat)
