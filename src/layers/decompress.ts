@@ -24,13 +24,11 @@ const MAGIC: readonly (readonly [Form, readonly number[]])[] = [
 /**
  * The archive inside a layer's blob: gzip with all its members, zstd with all its frames, or the archive as it is. The first
  * bytes decide, as with the container runtimes: media types are often wrong, since every pusher writes its own.
- * @param signal frees what decompresses where the reader no longer waits for it.
  * @throws LayerError `truncated`, `corrupt` or `unsupported`; what the source throws.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,
-  mediaType: string,
-  signal: AbortSignal
+  mediaType: string
 ): AsyncGenerator<Uint8Array, void, void> {
   if (mediaType.endsWith('+encrypted')) throw new LayerError('unsupported', 'the layer is encrypted')
   const pieces = gather(source)
@@ -41,7 +39,7 @@ export async function* decompress(
   const engine = engineFor(form)
   const whole = startingWith(start, pieces)
   // Nothing to do when it fails: an error of any stage destroys the engine, and comes out of the loop below.
-  pipeline(form === 'zstd' ? splitZstdFrames(whole) : whole, engine, { signal }).catch(() => {})
+  pipeline(form === 'zstd' ? splitZstdFrames(whole) : whole, engine).catch(() => {})
   try {
     yield* engine
   } catch (error) {

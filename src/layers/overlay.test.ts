@@ -106,6 +106,11 @@ describe('the overlay', () => {
       expect(shown([file('d/x'), symlink('l', 'd')], [whiteout('l')])).toEqual(['d/ 0', 'd/x 0 = 0:d/x'])
     })
 
+    it('of a link come before an opaque marker behind it, which then has nothing to hide', () => {
+      const below = [file('d/x'), symlink('l', 'd')]
+      expect(shown(below, [opaque('l'), whiteout('l')])).toEqual(['d/ 0', 'd/x 0 = 0:d/x'])
+    })
+
     it('of a link to a directory make way for a directory of that name', () => {
       expect(shown([file('usr/lib/a'), symlink('lib', 'usr/lib')], [whiteout('lib'), file('lib/b')])).toEqual([
         'lib/ 1',

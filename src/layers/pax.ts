@@ -30,8 +30,8 @@ export function readPaxRecords(bytes: Buffer): PaxRecords {
     const lengthText = space === -1 ? '' : bytes.toString('latin1', at, Math.min(space, at + 10))
     const end = at + (/^\d+$/.test(lengthText) ? Number(lengthText) : 0)
     const equals = bytes.indexOf(EQUALS, space)
-    // Each end lies behind the last one, so that the loop ends; and inside, so that nothing is read past the header.
-    if (end <= space || end > bytes.length || bytes[end - 1] !== NEWLINE || equals === -1 || equals >= end) {
+    // The `=` lies in the record, and thereby its end behind its beginning: the loop ends.
+    if (bytes[end - 1] !== NEWLINE || equals === -1 || equals >= end) {
       throw new LayerError('corrupt', 'a PAX header has a malformed record')
     }
     values.set(bytes.toString('latin1', space + 1, equals), bytes.subarray(equals + 1, end - 1))

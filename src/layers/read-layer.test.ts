@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { gzipSync, zstdCompressSync } from 'node:zlib'
+import { randomBytes } from 'node:crypto'
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { type BuiltLayer, buildLayer, opaque, whiteout } from '../../test/fakes/image-builder.ts'
@@ -158,11 +159,12 @@ describe('readLayer', () => {
       archive.subarray(third + 1)
     ]
     const skippable = Buffer.concat([Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 7, 0, 0, 0]), Buffer.from('skipped')])
-    const noLength = (piece: Buffer) => zstdCompressSync(piece)
+    const checked = (piece: Buffer) => zstdCompressSync(piece, { params: { [constants.ZSTD_c_checksumFlag]: 1 } })
     const blobs: [string, Buffer][] = [
       ['gzip of several members', Buffer.concat(pieces.map((piece) => gzipSync(piece)))],
       ['gzip with zeros at its end', Buffer.concat([gzipSync(archive), Buffer.alloc(100_000)])],
-      ['zstd of several frames', Buffer.concat(pieces.map(noLength))],
+      ['zstd of several frames', Buffer.concat(pieces.map((piece) => zstdCompressSync(piece)))],
+      ['zstd of several frames with checksums', Buffer.concat(pieces.map(checked))],
       ['zstd with a skippable frame first', Buffer.concat([skippable, zstdCompressSync(archive)])],
       [
         'zstd with skippable frames between',
@@ -271,14 +273,15 @@ describe('readLayer', () => {
     })
 
     it('tells damage on the way here from a layer that was made so', async () => {
-      const damaged = Buffer.from(layer.blob).fill(0xff, 50, 60)
-      const { digest, diffId, size } = layer
+      // Large and random, so that the damage is found while most of the blob is still to come.
+      const large = buildLayer([{ path: 'random', content: randomBytes(2_000_000) }])
+      const damaged = Buffer.from(large.blob).fill(0xff, 50, 5000)
+      const { digest, diffId, size } = large
       const descriptor = { digest, diffId, size, mediaType: '' }
       const options = { wants: () => false }
-      expect(await failure(readLayer(inChunks(damaged, 10), descriptor, options))).toBe('digest-mismatch')
-      expect(await failure(readLayer(inChunks(layer.blob.subarray(0, 60), 10), descriptor, options))).toBe(
-        'size-mismatch'
-      )
+      expect(await failure(readLayer(inChunks(damaged), descriptor, options))).toBe('digest-mismatch')
+      expect(await failure(readLayer(inChunks(damaged.subarray(0, -1)), descriptor, options))).toBe('size-mismatch')
+      expect(await failure(readLayer(inChunks(large.blob.subarray(0, -1)), descriptor, options))).toBe('size-mismatch')
       expect(await failure(read(layerOf(damaged, damaged)))).toBe('corrupt')
     })
 
@@ -451,16 +454,17 @@ describe('readLayer', () => {
     })
 
     it('and leaves the blob, so that its connection is closed', async () => {
+      const large = buildLayer([{ path: 'first' }, { path: 'random', content: randomBytes(2_000_000) }])
       let closed = false
       async function* watched(): AsyncGenerator<Uint8Array, void, void> {
         try {
-          yield* inChunks(layer.blob, 10)
+          yield* inChunks(large.blob)
         } finally {
           closed = true
         }
       }
       const options = { wants: () => false, limits: { entries: 1 } }
-      expect(await failure(readLayer(watched(), { ...layer, mediaType: '' }, options))).toBe('limit entries')
+      expect(await failure(readLayer(watched(), { ...large, mediaType: '' }, options))).toBe('limit entries')
       await vi.waitFor(() => expect(closed).toBe(true))
     })
   })

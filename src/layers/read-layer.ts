@@ -98,7 +98,7 @@ async function readVerified(
   const hash = createHash(digestAlgorithm(layer.diffId))
   let uncompressedBytes = 0
   try {
-    for await (const chunk of decompress(keptOpen(compressed), layer.mediaType, signal)) {
+    for await (const chunk of decompress(keptOpen(compressed), layer.mediaType)) {
       signal.throwIfAborted()
       uncompressedBytes += chunk.length
       if (uncompressedBytes > limits.uncompressedBytes) {

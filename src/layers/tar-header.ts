@@ -79,11 +79,10 @@ function verifyChecksum(block: Buffer): void {
 function readNumber(block: Buffer, at: number, length: number, what: string): number {
   const first = block[at] ?? 0
   if (first & 0x80) {
-    // The second bit is the sign. Nothing read here can be negative; a negative size would step backwards.
-    let value = first & 0x40 ? -1 : first & 0x3f
-    for (let index = at + 1; index < at + length && value >= 0; index++) value = value * 256 + (block[index] ?? 0)
-    if (!Number.isSafeInteger(value) || value < 0)
-      throw new LayerError('corrupt', `a tar header has an impossible ${what}`)
+    let value = first & 0x7f
+    for (let index = at + 1; index < at + length; index++) value = value * 256 + (block[index] ?? 0)
+    // A negative number has its highest bits set, and is thereby far too large as well.
+    if (!Number.isSafeInteger(value)) throw new LayerError('corrupt', `a tar header has an impossible ${what}`)
     return value
   }
   // Padding is spaces and NULs on either side.

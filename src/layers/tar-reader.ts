@@ -182,12 +182,10 @@ export function createTarReader(
       mode: header.mode,
       linkTarget: target
     }
-    if (!isFile || isSparse || size === 0) {
+    if (!isFile || isSparse) {
       const isWanted = handler.entry(told, NOTHING)
-      if (!isFile || !isWanted) return
-      // The content on tape is pieces and a map of where they go. No image builder writes such archives.
-      if (isSparse) handler.problem(path, 'the content of a sparse file is not read')
-      else handler.file(told, new Uint8Array())
+      // What lies on tape is pieces and a map of where they go. No image builder writes such archives.
+      if (isFile && isWanted) handler.problem(path, 'the content of a sparse file is not read')
       return
     }
     skip = 0

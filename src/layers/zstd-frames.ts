@@ -15,11 +15,11 @@ export function isSkippableFrame(bytes: Buffer): boolean {
  * Cuts zstd data where its frames end, so that no piece holds bytes of two: https://www.rfc-editor.org/rfc/rfc8878, section 3.1.
  * node:zlib reads one frame of each piece that is written to it and drops the rest in silence; given them one by one it
  * reads all. Blocks state their own length, so nothing has to be decompressed to find the end.
- * @throws LayerError `corrupt` where no frame begins, `truncated` where the data end inside one.
+ * Data that end inside a frame are passed on as they are: what decompresses them says so.
+ * @throws LayerError `corrupt` where no frame begins.
  */
 export async function* splitZstdFrames(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   let skip = 0
-  let inFrame = false
   const header = Buffer.alloc(4)
   let filled = 0
   const frames = readFrames()
@@ -28,9 +28,7 @@ export async function* splitZstdFrames(source: AsyncIterable<Uint8Array>): Async
   /** Asks for the bytes of the next header, or for none where a frame ends. */
   function* readFrames(): Generator<number, never, Buffer> {
     for (;;) {
-      inFrame = false
       const magic = (yield 4).readUInt32LE()
-      inFrame = true
       if (magic === FRAME) {
         const descriptor = (yield 1).readUInt8()
         const isSingleSegment = (descriptor & 0x20) !== 0
@@ -73,5 +71,4 @@ export async function* splitZstdFrames(source: AsyncIterable<Uint8Array>): Async
     }
     if (start < chunk.length) yield chunk.subarray(start)
   }
-  if (inFrame || filled > 0) throw new LayerError('truncated', 'the layer ends inside a zstd frame')
 }
