@@ -44,9 +44,17 @@ function attempt<T>(call: () => T): T {
   }
 }
 
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw new StoreError('unavailable', `the folder of the database, ${folder}, cannot be made`, { cause: error })
+  }
+}
+
 /** Opens a database and brings its schema up to date. @throws StoreError `too-new` where a newer program has written it. */
 export function openDatabase(path: string): Database {
-  if (path !== ':memory:') attempt(() => mkdirSync(dirname(path), { recursive: true }))
+  if (path !== ':memory:') makeFolder(dirname(path))
   const connection = attempt(() => new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS }))
   const statements = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {
