@@ -15,16 +15,29 @@ export interface FakeSqs {
 }
 
 const BATCH = 10
+/** The account that emulators are. */
+const ACCOUNT = '000000000000'
+const REGION = 'eu-west-2'
 
 /** A client for an emulator that has these credentials and no other. */
 export function sqsClient(endpoint: string): SQSClient {
   const credentials = { accessKeyId: 'local', secretAccessKey: 'local' }
-  return new SQSClient({ endpoint, region: 'eu-west-2', credentials, useQueueUrlAsEndpoint: false })
+  return new SQSClient({ endpoint, region: REGION, credentials, useQueueUrlAsEndpoint: false })
 }
 
-/** Starts the emulator in this process; its own start would listen on every address. */
+/**
+ * Starts the emulator in this process; its own start would listen on every address. It is lenient where LocalStack is: one
+ * queue of a name, whatever region a client has, and a queue's URL is told by its last part, whatever host it names.
+ */
 export async function startSqs({ port = 0 }: { port?: number } = {}): Promise<FakeSqs> {
-  const app = buildApp({ logger: false, defaultRegion: 'eu-west-2' })
+  const app = buildApp({ logger: false, defaultRegion: REGION })
+  app.addHook('preHandler', async ({ body, headers }) => {
+    // The emulator reads the region from the signature, and the queues' host from the request.
+    delete headers.authorization
+    headers.host = new URL(endpoint).host
+    if (typeof body !== 'object' || body === null || !('QueueUrl' in body)) return
+    body.QueueUrl = `http://sqs.${REGION}.localhost:${new URL(endpoint).port}/${ACCOUNT}/${String(body.QueueUrl).split('/').at(-1)}`
+  })
   const endpoint = await app.listen({ host: '127.0.0.1', port })
   const client = sqsClient(endpoint)
   return {
