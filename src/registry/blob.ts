@@ -64,9 +64,10 @@ export async function* streamBlob(
           throw new RegistryError(code, `${name} ends after ${position} of its ${size} bytes`)
         }
       } catch (caught) {
-        const error = transport.broken(caught, question)
-        if (++resumes > limits.resumes) throw error
-        await transport.patience(error, ++failures, deadline.signal)
+        resumes++
+        failures++
+        const tries = resumes > limits.resumes ? limits.attempts : failures
+        await transport.patience(transport.broken(caught, question), tries, deadline.signal)
       } finally {
         // Also where the reader has left the loop: the transfer must not go on for nobody.
         answer?.body.destroy()

@@ -296,7 +296,9 @@ describe('a registry without end', () => {
     end()
     fake.putManifest('service', 'large', Buffer.alloc(100_001), OCI_MANIFEST)
     expect(await codeOf(registry.image('service').manifest('large'))).toBe('too-large')
-    expect(fake.requests).toHaveLength(3)
+    fake.misbehave(truncateUntold(100_001))
+    expect(await codeOf(registry.image('service').manifest('large'))).toBe('too-large')
+    expect(fake.requests).toHaveLength(4)
   })
 
   it('that is silent is a timeout, after all tries', async () => {

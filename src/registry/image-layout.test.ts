@@ -105,6 +105,7 @@ describe.each([
     for (const layer of one.layers) {
       await expect(readBlob(layout, layer, 100)).rejects.toMatchObject({ code: 'digest-mismatch' })
     }
+    await expect(Array.fromAsync(layout.blob(one.layers[1]!))).rejects.toMatchObject({ code: 'digest-mismatch' })
   })
 })
 

@@ -164,7 +164,7 @@ function chooseImage(images: readonly IndexedImage[], asked: Platform | undefine
     fitting.find(({ platform }) => plainVariant(platform) === plainVariant(wanted)) ??
     fitting[0] ??
     images.find(({ platform }) => platform === null) ??
-    (asked === undefined && images.length === 1 ? images[0] : undefined)
+    (images.length === 1 ? images[0] : undefined)
   if (chosen !== undefined) return chosen
   const others = [...new Set(images.map(({ platform }) => (platform === null ? '?' : text(platform))))]
   throw new RegistryError(

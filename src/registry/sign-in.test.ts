@@ -113,6 +113,7 @@ describe('a registry that asks for Basic credentials', () => {
       expect(error).toMatchObject({ code: 'unauthorized' })
       expect(String(error)).not.toContain('wrong')
     }
+    expect(sent()).toHaveLength(3)
   })
 })
 

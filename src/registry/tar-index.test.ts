@@ -116,6 +116,10 @@ describe('the index of a tar archive', () => {
     await write('file', 'second')
     execFileSync('tar', ['-C', join(root, 'content'), '-rf', archive, 'file'])
     expect(await contents()).toEqual({ file: 'second' })
+    await rm(join(root, 'content/file'))
+    await symlink('nowhere', join(root, 'content/file'))
+    execFileSync('tar', ['-C', join(root, 'content'), '-rf', archive, 'file'])
+    expect(await contents()).toEqual({})
   })
 
   it('is refused where the archive breaks off or is damaged', async () => {
@@ -130,6 +134,17 @@ describe('the index of a tar archive', () => {
     tar('a', 'b')
     const file = await open(archive, 'r+')
     await file.write('X', 1024)
+    await file.close()
+    await expect(index()).rejects.toMatchObject({ code: 'invalid' })
+  })
+
+  it.each(['', '0', '3', '1e2', '-1', '9999999'])('is refused where a pax record is %j bytes long', async (length) => {
+    await write(long, 'content')
+    tar('--format=pax', '.')
+    const file = await open(archive, 'r+')
+    const content = await file.readFile()
+    const at = content.indexOf(/ mtime=/.exec(content.toString('latin1'))?.[0] ?? '') - 2
+    await file.write(length.padEnd(2, 'x'), at)
     await file.close()
     await expect(index()).rejects.toMatchObject({ code: 'invalid' })
   })

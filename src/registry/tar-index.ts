@@ -57,7 +57,11 @@ export async function indexTar(file: FileHandle, name: string): Promise<Readonly
     if (isExtension) {
       if (size > MAX_EXTENSION_BYTES) throw invalid(`has a name of ${size} bytes`)
       const body = (await readAt(file, start, size)) ?? Buffer.alloc(0)
-      if (type === 'x') extension = { ...extension, ...paxRecords(body) }
+      if (type === 'x') {
+        const records = paxRecords(body)
+        if (records === null) throw invalid(`has a header that cannot be read, before byte ${position}`)
+        extension = { ...extension, ...records }
+      }
       if (type === 'L') extension.path = text(body)
       if (type === 'K') extension.link = text(body)
       continue
@@ -131,12 +135,14 @@ function text(field: Buffer): string {
 }
 
 /** `LENGTH KEY=VALUE\n`, where the length is that of the whole record in bytes. */
-function paxRecords(body: Buffer): Extension {
+function paxRecords(body: Buffer): Extension | null {
   const extension: Extension = {}
   for (let at = 0; at < body.length; ) {
     const space = body.indexOf(0x20, at)
-    const length = space === -1 ? 0 : Number(body.toString('latin1', at, space))
-    if (!Number.isInteger(length) || length <= space - at || at + length > body.length) break
+    const digits = body.toString('latin1', at, Math.max(at, space))
+    const length = /^\d{1,7}$/.test(digits) ? Number(digits) : 0
+    // A record that is shorter than its own length would be read again and again.
+    if (length <= digits.length + 1 || at + length > body.length) return null
     const record = body.toString('utf8', space + 1, at + length - 1)
     const [key] = record.split('=', 1)
     const value = record.slice((key ?? '').length + 1)

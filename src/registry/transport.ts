@@ -42,12 +42,12 @@ export interface Transport {
   discard(answer: Answer): Promise<void>
   /** The error that an answer's status stands for; reads the answer. */
   failure(answer: Answer, question: Question): Promise<RegistryError>
-  /** The error behind a broken connection; the signal's reason where that was the cause. */
+  /** The error behind a broken connection. */
   broken(error: unknown, question: Question): unknown
   /**
    * Waits before the next try, after `failures` of them in a row: twice as long each time, with jitter so that many
    * clients do not come back together, and at least as long as the server asked.
-   * @throws the error itself where no further try is worth it.
+   * @throws the error itself where no further try is worth it; the signal's reason where that is what ended the last one.
    */
   patience(error: unknown, failures: number, signal: AbortSignal): Promise<void>
 }
@@ -151,7 +151,6 @@ export function createTransport(agent: Agent, limits: RegistryLimits, clock: Clo
   }
 
   function broken(error: unknown, question: Question): unknown {
-    if (question.signal.aborted) return question.signal.reason
     if (error instanceof RegistryError) return error
     const { host } = question.url
     if (error instanceof errors.UndiciError && TIMEOUTS.includes(error.code)) {
