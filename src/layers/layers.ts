@@ -1,7 +1,6 @@
 export { LayerError, type LayerErrorCode } from './layer-error.ts'
 export {
   DEFAULT_LAYER_LIMITS,
-  DEFAULT_OVERLAY_LIMITS,
   type LayerLimits,
   type OverlayLimits
 } from './limits.ts'

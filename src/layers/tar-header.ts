@@ -22,6 +22,7 @@ export const BLOCK_SIZE = 512
 
 const CHECKSUM_AT = 148
 const CHECKSUM_LENGTH = 8
+const SPACE = 0x20
 const POSIX_MAGIC = 'ustar\0'
 const STAR_TRAILER = 'tar\0'
 
@@ -65,12 +66,14 @@ function namePrefix(block: Buffer): string {
 /** The sum of all bytes with the checksum's own as spaces; some old writers summed signed bytes. */
 function verifyChecksum(block: Buffer): void {
   let unsigned = 0
-  let signed = 0
-  for (let at = 0; at < BLOCK_SIZE; at++) {
-    const byte = at >= CHECKSUM_AT && at < CHECKSUM_AT + CHECKSUM_LENGTH ? 0x20 : (block[at] ?? 0)
+  let negatives = 0
+  for (const byte of block) {
     unsigned += byte
-    signed += byte > 127 ? byte - 256 : byte
+    negatives += byte >> 7
   }
+  // Its own bytes are digits, spaces and NULs: none is negative.
+  for (const byte of block.subarray(CHECKSUM_AT, CHECKSUM_AT + CHECKSUM_LENGTH)) unsigned += SPACE - byte
+  const signed = unsigned - 256 * negatives
   const stated = readNumber(block, CHECKSUM_AT, CHECKSUM_LENGTH, 'checksum')
   if (stated !== unsigned && stated !== signed) throw new LayerError('corrupt', 'a tar header has a wrong checksum')
 }

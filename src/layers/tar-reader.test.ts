@@ -137,7 +137,7 @@ describe('the tar reader', () => {
       linkSync(join(tree, 'plain'), join(tree, 'zz-hard'))
       symlinkSync('plain', join(tree, 'soft'))
       symlinkSync('../'.repeat(60), join(tree, 'soft-long'))
-      execFileSync('mkfifo', [join(tree, 'pipe')])
+      execFileSync('sh', ['-c', 'mkfifo "$0"', join(tree, 'pipe')])
       // A sparse file with more pieces than one header has room for.
       const sparse = join(tree, 'sparse')
       writeFileSync(sparse, '')

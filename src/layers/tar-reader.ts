@@ -53,8 +53,7 @@ const TYPES = new Map<string, TarEntry['type']>([
   // GNU's directory with a list of its files as content, of incremental archives.
   ['D', 'directory']
 ])
-// These have no content, whatever their size says: so reads Go's archive/tar, with which the container runtimes unpack,
-// and GNU tar for links. Another reading would find other entries in one archive than what runs.
+// These have no content, whatever their size says.
 const WITHOUT_CONTENT = '123456'
 
 /** What the extended headers before an entry say of it. */
@@ -67,9 +66,9 @@ interface Extended {
 const NOT_EXTENDED: Extended = { pax: { isSparse: false }, longName: null, longLink: null }
 
 /**
- * Reads a tar archive as its bytes come: ustar, PAX, GNU, star and V7. It works on whole chunks, and bytes that nobody wants
- * are stepped over without a copy: that is what makes it as fast as it is (`bench/` and `docs/decisions/` have the figures).
- * Where readers differ it does what Go's archive/tar does, since with that the container runtimes unpack.
+ * Reads a tar archive as its bytes come: ustar, PAX, GNU, star and V7. It works on whole chunks, and steps over what nobody
+ * wants without a copy. Where readers differ it does what Go's archive/tar does, since with that the container runtimes
+ * unpack: another reading would tell of other files than those that run (docs/decisions/0006-own-tar-reader.md).
  *
  * Global PAX headers are checked and, as by the runtimes, not applied; one that names a path or a size is a problem.
  * @throws LayerError `corrupt`, `truncated` or `limit`, from `push` and `end`.
