@@ -10,7 +10,7 @@ export {
   type NewRequest
 } from './ledger.ts'
 export { keyOf } from './deployment.ts'
-export { HISTORY_SHOWN, type HistoryEntry } from './history.ts'
+export type { HistoryEntry } from './history.ts'
 export {
   createDeploymentQueries,
   type DeploymentDetail,
@@ -18,5 +18,5 @@ export {
   type DeploymentQueries,
   INSTANCES_SHOWN
 } from './queries.ts'
-export { type DeploymentView, isoTime, requestView, type RunningView, type SquashedView } from './record.ts'
+export { type DeploymentView, requestView, type RunningView, type SquashedView } from './record.ts'
 export { isTaskStatus, type TaskObservation } from './task.ts'

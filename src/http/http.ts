@@ -73,9 +73,9 @@ function addHooks(app: App, { access, metrics }: HttpDeps): void {
   })
 
   app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions, is404, log } = request
+    const { method, routeOptions, log } = request
     // Addresses that no route answers are without number; a label each would fill the memory.
-    const route = is404 ? 'none' : (routeOptions.url ?? 'none')
+    const route = routeOptions.url ?? 'none'
     durations.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
     log.debug({ method, route, status: reply.statusCode, milliseconds: reply.elapsedTime }, 'answered')
   })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createTestApi, definitionArn, type TestApi, taskArn } from '../../../test/api.ts'
+import { INSTANCES_SHOWN } from '../../deployments/deployments.ts'
 
 let api: TestApi
 beforeEach(() => {
@@ -345,6 +346,37 @@ describe('GET /deployments/:deploymentId', () => {
     await api.task({ image: IMAGE, task: 'newer', definition: 'd:1', startedBy: 'ecs-svc/2', created: 20 })
     await api.task({ image: IMAGE, task: 'older', definition: 'd:1', startedBy: 'ecs-svc/1', created: 10 })
     expect(await shown(arn)).toBe(taskArn('dev', 'newer'))
+  })
+
+  it('of a request that waits and an older deployment with that id is the request', async () => {
+    await api.image('foo', '1.0.0')
+    await api.task({ image: IMAGE, startedBy: 'ecs-svc/123', created: 0 })
+    api.setClock(30)
+    await api.post('/deployments', { ...request, deploymentId: '123', environment: 'prod' })
+    expect(await api.get('/deployments/123')).toMatchObject({ body: { status: 'REQUESTED', environment: 'prod' } })
+    await api.task({ image: IMAGE, task: 'newer', startedBy: 'ecs-svc/123', created: 40, environment: 'test' })
+    expect(await api.get('/deployments/123')).toMatchObject({ body: { status: 'RUNNING', environment: 'test' } })
+  })
+
+  it('tells what happened in its own account only', async () => {
+    await api.image('foo', '1.0.0')
+    for (const environment of ['dev', 'prod'] as const) {
+      await api.task({ environment, image: IMAGE, task: environment, startedBy: 'ecs-svc/123' })
+      await api.link(`portal-${environment}`, 'ecs-svc/123', environment)
+    }
+    const { body } = await api.get('/deployments/portal-dev')
+    expect(body.history.map(field('event'))).toEqual(['LINKED', 'RUNNING'])
+  })
+
+  it('shows the newest 500 tasks', async () => {
+    await api.image('foo', '1.0.0')
+    for (let i = 0; i <= INSTANCES_SHOWN; i++) {
+      await api.task({ image: IMAGE, task: `task-${i}`, startedBy: 'ecs-svc/1', created: i })
+    }
+    const { instances } = (await api.get('/deployments/1')).body
+    expect(instances).toHaveLength(500)
+    expect(instances[0].instanceTaskId).toBe(taskArn('dev', 'task-500'))
+    expect(instances[499].instanceTaskId).toBe(taskArn('dev', 'task-1'))
   })
 
   it('is 404 when unknown, and takes up to 512 characters', async () => {
