@@ -7,7 +7,7 @@ export default defineConfig({
     setupFiles: ['test/loopback-only.ts'],
     // Two cores are what CI and most laptops under load have to give; more workers only make the slow tests time out.
     maxWorkers: 2,
-    testTimeout: 20_000,
+    testTimeout: 20_000 + Number(process.env.SOAK_SECONDS ?? 0) * 1_000,
     hookTimeout: 30_000,
     // A test that is left focused would let CI pass without the others.
     allowOnly: false,

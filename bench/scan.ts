@@ -78,7 +78,12 @@ async function pipe(tag: string): Promise<number> {
   const { layers } = (await response.json()) as { layers: { digest: string }[] }
   const begun = performance.now()
   for (const { digest } of layers) {
-    execFileSync('bash', ['-c', 'curl -sf "$1" | gzip -dc | tar -t >/dev/null', 'pipe', `${registry}/v2/${IMAGE}/blobs/${digest}`])
+    execFileSync('bash', [
+      '-c',
+      'curl -sf "$1" | gzip -dc | tar -t >/dev/null',
+      'pipe',
+      `${registry}/v2/${IMAGE}/blobs/${digest}`
+    ])
   }
   return performance.now() - begun
 }

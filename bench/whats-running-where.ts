@@ -38,7 +38,14 @@ function* past(events: number) {
   for (let deployment = 1, count = 0; count < events; deployment++) {
     const [account] = sampleEnvironments[deployment % sampleEnvironments.length] ?? ['']
     const service = `service-${deployment % SERVICES}`
-    const task = { account, service, version: '0.0.0', deployment, task: 1, createdAt: START + (deployment % 8_000) * HOUR }
+    const task = {
+      account,
+      service,
+      version: '0.0.0',
+      deployment,
+      task: 1,
+      createdAt: START + (deployment % 8_000) * HOUR
+    }
     for (const event of taskEvents(task, 'STOPPED').slice(0, events - count)) {
       count += 1
       yield event
@@ -87,7 +94,7 @@ async function get(url: string, rows: number): Promise<void> {
 const folder = mkdtempSync(join(tmpdir(), 'cdp-bench-'))
 try {
   const sizes = [3_000, 100_000]
-  const served = []
+  const served: ({ readonly events: number } & Awaited<ReturnType<typeof serve>>)[] = []
   for (const events of sizes) {
     const path = join(folder, `${events}.db`)
     await fill(path, events)

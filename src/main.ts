@@ -33,7 +33,8 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
     const config = loadConfig(environment)
     const log = createLog(config)
     const told = new Promise<NodeJS.Signals>((resolve) => {
-      for (const signal of SIGNALS) process.once(signal, resolve)
+      // Heard for good, so that the second one does not kill: npm passes on what Ctrl-C sends to both of them already.
+      for (const signal of SIGNALS) process.on(signal, resolve)
     })
     const service = await compose({ config, log, environment })
     try {

@@ -11,12 +11,25 @@ export interface TaskOfStory {
   readonly createdAt: number
 }
 
-const LIFE = ['PROVISIONING', 'PENDING', 'ACTIVATING', 'RUNNING', 'DEACTIVATING', 'STOPPING', 'DEPROVISIONING', 'STOPPED'] as const
+const LIFE = [
+  'PROVISIONING',
+  'PENDING',
+  'ACTIVATING',
+  'RUNNING',
+  'DEACTIVATING',
+  'STOPPING',
+  'DEPROVISIONING',
+  'STOPPED'
+] as const
 const STEP_MS = 5_000
 const iso = (time: number) => new Date(time).toISOString()
 
 /** The Task State Changes of one task, from PROVISIONING until the status `last`; `stopsAt` is when it begins to stop. */
-export function taskEvents(story: TaskOfStory, last: (typeof LIFE)[number], stopsAt = story.createdAt + 60_000): object[] {
+export function taskEvents(
+  story: TaskOfStory,
+  last: (typeof LIFE)[number],
+  stopsAt = story.createdAt + 60_000
+): object[] {
   const { account, service, version, deployment, task, createdAt } = story
   const arn = (kind: string, rest: string) => `arn:aws:ecs:eu-west-2:${account}:${kind}/${rest}`
   const taskArn = arn('task', `cluster/${service}-${deployment}-${task}`)
@@ -47,9 +60,15 @@ export function taskEvents(story: TaskOfStory, last: (typeof LIFE)[number], stop
         version: index + 1,
         updatedAt: iso(at),
         ...(index >= running ? { startedAt: iso(createdAt + running * STEP_MS) } : {}),
-        ...(isStopped ? { stoppedAt: iso(at), stopCode: 'ServiceSchedulerInitiated', stoppedReason: 'Scaling activity' } : {}),
+        ...(isStopped
+          ? { stoppedAt: iso(at), stopCode: 'ServiceSchedulerInitiated', stoppedReason: 'Scaling activity' }
+          : {}),
         containers: [
-          { name: service, image: `000000000000.dkr.ecr.eu-west-2.amazonaws.com/${service}:${version}`, lastStatus: isStopped ? 'STOPPED' : status },
+          {
+            name: service,
+            image: `000000000000.dkr.ecr.eu-west-2.amazonaws.com/${service}:${version}`,
+            lastStatus: isStopped ? 'STOPPED' : status
+          },
           { name: `${service}_log_router`, image: 'public.example/fluent-bit:latest', lastStatus: status }
         ]
       }

@@ -12,9 +12,7 @@ export async function snapshot(store: Store, times: readonly number[] = []) {
     running: await store.running(),
     tasks: await Promise.all([...keys].sort().map((key) => store.tasksOfDeployment(key, 10_000))),
     runningAt: await Promise.all(
-      times.map(async (at) =>
-        (await store.tasksLiveAt(at)).map(({ task }) => task.key).sort()
-      )
+      times.map(async (at) => (await store.tasksLiveAt(at)).map(({ task }) => task.key).sort())
     ),
     artifacts: (await store.artifacts()).map(({ resolvedAt: _, createdAt: __, ...artifact }) => artifact)
   }

@@ -1,7 +1,7 @@
 /** What a deployment is, the ids it goes by, and which request became which deployment. All of it pure. */
 import { createHash } from 'node:crypto'
-import type { DeploymentRecord, LinkRecord, RequestRecord, TaskRecord } from '../store/port.ts'
 import { compareText, isSameVersion } from '../domain/version.ts'
+import type { DeploymentRecord, LinkRecord, RequestRecord, TaskRecord } from '../store/port.ts'
 
 /** What an ECS deployment's id begins with. */
 export const ECS_PREFIX = 'ecs-svc/'

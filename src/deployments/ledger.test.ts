@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { snapshot } from '../../test/snapshot.ts'
+import { soaked } from '../../test/soak.ts'
 import { recordResolved } from '../artifacts/artifacts.ts'
 import type { Digest } from '../domain/digest.ts'
-import { createSqliteStore } from '../store/sqlite/sqlite.ts'
 import type { ImageRecord, Store, Transaction, Work } from '../store/port.ts'
+import { createSqliteStore } from '../store/sqlite/sqlite.ts'
 import { applyLink, applyRequest, applyTask, keyOf, type TaskObservation } from './deployments.ts'
 
 const digest = (n: number): Digest => `sha256:${n.toString(16).padStart(64, '0')}`
@@ -95,7 +96,9 @@ const FRONTEND = 'cdp-portal-frontend'
 describe('what is running where', () => {
   it('shows a task from created to stopped, and nothing once all have stopped', async () => {
     const store = await play([known(FRONTEND, '0.1.0', FRONTEND, 1), observe({ task: 't1', status: 'PENDING' })])
-    expect(await store.running()).toMatchObject([{ service: FRONTEND, environment: 'dev', status: 'PENDING', runningCount: 0 }])
+    expect(await store.running()).toMatchObject([
+      { service: FRONTEND, environment: 'dev', status: 'PENDING', runningCount: 0 }
+    ])
     await store.transact(observe({ task: 't1', status: 'RUNNING', version: 2, at: NOON + 1 }))
     expect(await store.running()).toMatchObject([{ status: 'RUNNING', runningCount: 1 }])
     await store.transact(observe({ task: 't1', status: 'STOPPED', version: 3, at: NOON + 2 }))
@@ -110,9 +113,25 @@ describe('what is running where', () => {
       observe({ task: 't2', status: 'PENDING', tag: '0.2.0', startedBy: 'ecs-svc/2', at: NOON + MINUTE })
     ])
     expect(await store.running()).toMatchObject([
-      { task: { version: '0.1.0' }, runningCount: 1, versions: [{ version: '0.2.0', count: 1 }, { version: '0.1.0', count: 1 }] }
+      {
+        task: { version: '0.1.0' },
+        runningCount: 1,
+        versions: [
+          { version: '0.2.0', count: 1 },
+          { version: '0.1.0', count: 1 }
+        ]
+      }
     ])
-    await store.transact(observe({ task: 't2', status: 'RUNNING', tag: '0.2.0', startedBy: 'ecs-svc/2', version: 2, at: NOON + 2 * MINUTE }))
+    await store.transact(
+      observe({
+        task: 't2',
+        status: 'RUNNING',
+        tag: '0.2.0',
+        startedBy: 'ecs-svc/2',
+        version: 2,
+        at: NOON + 2 * MINUTE
+      })
+    )
     expect(await store.running()).toMatchObject([{ task: { version: '0.2.0' }, runningCount: 1 }])
   })
 
@@ -128,16 +147,27 @@ describe('what is running where', () => {
 
 describe('a slot', () => {
   const fake = (version: string, at: number): Step =>
-    observe({ task: 'one-arn-for-all', status: 'RUNNING', tag: version, startedBy: null, taskDefinition: `td-${version}-${at}`, at })
+    observe({
+      task: 'one-arn-for-all',
+      status: 'RUNNING',
+      tag: version,
+      startedBy: null,
+      taskDefinition: `td-${version}-${at}`,
+      at
+    })
 
   it('lets only its newest record live, in whatever order they come', async () => {
     const steps = [fake('0.1.0', NOON), fake('0.2.0', NOON + MINUTE), fake('0.1.0', NOON + 2 * MINUTE)]
     const images = [known(FRONTEND, '0.1.0', FRONTEND, 1), known(FRONTEND, '0.2.0', FRONTEND, 2)]
     for (const order of [steps, steps.toReversed(), [1, 2, 0].map((i) => steps[i] as Step)]) {
       const store = await play([...images, ...order])
-      expect(await store.running()).toMatchObject([{ task: { version: '0.1.0', createdAt: NOON + 2 * MINUTE }, runningCount: 1 }])
+      expect(await store.running()).toMatchObject([
+        { task: { version: '0.1.0', createdAt: NOON + 2 * MINUTE }, runningCount: 1 }
+      ])
       const { rows } = await store.deploymentRows({}, { offset: 0, limit: 10 })
-      expect(rows.map((row) => row.kind === 'task' && [row.task.status, row.task.replaced, row.task.stoppedAt])).toEqual([
+      expect(
+        rows.map((row) => row.kind === 'task' && [row.task.status, row.task.replaced, row.task.stoppedAt])
+      ).toEqual([
         ['RUNNING', false, null],
         ['STOPPED', true, NOON + 2 * MINUTE],
         ['STOPPED', true, NOON + MINUTE]
@@ -163,7 +193,10 @@ describe('an image', () => {
   })
 
   it('with an unknown digest beside a tag is matched by its tag', async () => {
-    const store = await play([known(FRONTEND, '0.1.0', FRONTEND, 1), observe({ task: 't1', status: 'RUNNING', imageDigest: digest(99) })])
+    const store = await play([
+      known(FRONTEND, '0.1.0', FRONTEND, 1),
+      observe({ task: 't1', status: 'RUNNING', imageDigest: digest(99) })
+    ])
     expect(await store.running()).toMatchObject([{ task: { version: '0.1.0' } }])
   })
 
@@ -220,11 +253,17 @@ describe('a request', () => {
   it('gives the deployment up to a link that comes later', async () => {
     const store = await play([image, requested('p1', '0.1.0', NOON), task, linked('ecs-svc/1', 'p2')])
     const { rows } = await store.deploymentRows({}, { offset: 0, limit: 10 })
-    expect(rows).toMatchObject([{ kind: 'task', deployment: { deploymentId: 'p2', user: 'Link' } }, { kind: 'request' }])
+    expect(rows).toMatchObject([
+      { kind: 'task', deployment: { deploymentId: 'p2', user: 'Link' } },
+      { kind: 'request' }
+    ])
   })
 
   it('finds its service by the name of its image', async () => {
-    const store = await play([requested('p1', '0.1.0', NOON, 'the-image'), known('the-image', '0.1.0', 'the-service', 1)])
+    const store = await play([
+      requested('p1', '0.1.0', NOON, 'the-image'),
+      known('the-image', '0.1.0', 'the-service', 1)
+    ])
     expect((await store.deploymentRows({}, { offset: 0, limit: 10 })).rows).toMatchObject([
       { kind: 'request', request: { service: 'the-service', requestedService: 'the-image' } }
     ])
@@ -232,7 +271,9 @@ describe('a request', () => {
 
   it('with a known id changes nothing', async () => {
     const store = await play([image, requested('p1', '0.1.0', NOON), requested('p1', '0.2.0', NOON + 5)])
-    expect((await store.deploymentRows({}, { offset: 0, limit: 10 })).rows).toMatchObject([{ request: { version: '0.1.0' } }])
+    expect((await store.deploymentRows({}, { offset: 0, limit: 10 })).rows).toMatchObject([
+      { request: { version: '0.1.0' } }
+    ])
   })
 })
 
@@ -256,8 +297,23 @@ describe('any order of the same events', () => {
   })
   const steps = fc.record({
     tasks: fc.array(aTask, { minLength: 1, maxLength: 6 }),
-    links: fc.array(fc.record({ ecs: fc.constantFrom('ecs-svc/1', 'ecs-svc/2'), portal: fc.constantFrom('p1', 'p2', 'p3'), at: minute }), { maxLength: 3 }),
-    requests: fc.uniqueArray(fc.record({ id: fc.constantFrom('p1', 'p2', 'p3', 'p4'), tag, at: minute, service: fc.constantFrom('a', 'service-a', 'b') }), { maxLength: 3, selector: (r) => r.id })
+    links: fc.array(
+      fc.record({
+        ecs: fc.constantFrom('ecs-svc/1', 'ecs-svc/2'),
+        portal: fc.constantFrom('p1', 'p2', 'p3'),
+        at: minute
+      }),
+      { maxLength: 3 }
+    ),
+    requests: fc.uniqueArray(
+      fc.record({
+        id: fc.constantFrom('p1', 'p2', 'p3', 'p4'),
+        tag,
+        at: minute,
+        service: fc.constantFrom('a', 'service-a', 'b')
+      }),
+      { maxLength: 3, selector: (r) => r.id }
+    )
   })
   type Story = typeof steps extends fc.Arbitrary<infer T> ? T : never
   const images = [
@@ -283,7 +339,7 @@ describe('any order of the same events', () => {
     ]
   }
 
-  it('ends in the same state, however often each comes', async () => {
+  it('ends in the same state, however often each comes [soak]', async () => {
     const times = [NOON, NOON + 15 * MINUTE, NOON + 30 * MINUTE, NOON + 60 * MINUTE]
     await fc.assert(
       fc.asyncProperty(
@@ -304,7 +360,7 @@ describe('any order of the same events', () => {
           await shuffled.close()
         }
       ),
-      { numRuns: 200 }
+      soaked('any order of the same events', 200)
     )
   })
 })

@@ -3,6 +3,7 @@
  * share, the deployments they form, the requests these answer, and what is running where.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { compareTags, compareText } from '../domain/version.ts'
 import type {
   DeploymentRecord,
   LinkRecord,
@@ -13,7 +14,6 @@ import type {
   Transaction,
   Work
 } from '../store/port.ts'
-import { compareTags, compareText } from '../domain/version.ts'
 import {
   assignRequests,
   type DeploymentOrigin,
@@ -99,7 +99,14 @@ function* countStatuses(tx: Transaction, changes: readonly TaskChange[]): Work<v
     else {
       const count = (known?.count ?? 0) + delta
       const newestTask = newest.key
-      yield* tx.putDeploymentStatus({ deployment, status, environment, count, newestTask, deployedAt: deployedAt(newest) })
+      yield* tx.putDeploymentStatus({
+        deployment,
+        status,
+        environment,
+        count,
+        newestTask,
+        deployedAt: deployedAt(newest)
+      })
     }
   }
 }
@@ -171,7 +178,8 @@ function* refreshDeployment(tx: Transaction, key: string): Work<readonly Target[
   const subject = draft ?? before
   if (subject === null) return []
   const { link, request } = yield* linkOf(tx, subject)
-  const after = draft === null || extent === null || link === null ? draft : deriveDeployment(key, extent, originOf(link, request))
+  const after =
+    draft === null || extent === null || link === null ? draft : deriveDeployment(key, extent, originOf(link, request))
   if (isDeepStrictEqual(before, after)) return []
   if (after === null) yield* tx.removeDeployment(key)
   else yield* tx.putDeployment(after)

@@ -1,6 +1,7 @@
 /** What is running where, from the tasks that are live: one rule for now and for any time. */
-import type { DeploymentRecord, RunningRecord, TaskRecord } from '../store/port.ts'
+
 import { compareTags, compareText } from '../domain/version.ts'
+import type { DeploymentRecord, RunningRecord, TaskRecord } from '../store/port.ts'
 import { deployedAt, isLive, isRunning, statusAt, statusRank } from './task.ts'
 
 interface LiveTask {

@@ -3,9 +3,10 @@
  * in the same record. Every field is a minimum, a maximum or a union over the events, so the merge is commutative,
  * associative and idempotent.
  */
-import type { StatusSeen, TaskRecord } from '../store/port.ts'
+
 import type { Digest } from '../domain/digest.ts'
 import { compareText } from '../domain/version.ts'
+import type { StatusSeen, TaskRecord } from '../store/port.ts'
 
 /** The lifecycle of a task, https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html */
 const LIFECYCLE = [
@@ -220,7 +221,10 @@ export function isLive(task: Pick<TaskRecord, 'createdAt' | 'stoppedAt'>, at: nu
 }
 
 /** Whether a record is running at a time, from started until stopped; `null` is now. */
-export function isRunning(task: Pick<TaskRecord, 'createdAt' | 'startedAt' | 'stoppedAt'>, at: number | null = null): boolean {
+export function isRunning(
+  task: Pick<TaskRecord, 'createdAt' | 'startedAt' | 'stoppedAt'>,
+  at: number | null = null
+): boolean {
   if (task.startedAt === null || !isLive(task, at)) return false
   return at === null || task.startedAt <= at
 }

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino'
 import type { EventRecord, Store, Transaction, Work } from '../store/port.ts'
 import type { Channel, QueueMessage } from './envelope.ts'
-import { readMessage, type ReadingOptions, type ReadMessage } from './read-event.ts'
+import { type ReadingOptions, type ReadMessage, readMessage } from './read-event.ts'
 
 /** What became of a message: `done` may leave its queue; `retry` must stay there, since nothing of it was kept. */
 export type MessageOutcome = 'done' | 'retry'
@@ -26,7 +26,12 @@ export interface InboxDeps {
 }
 
 /** The record that the log keeps of a message. */
-export function toEventRecord(channel: Channel, message: QueueMessage, read: ReadMessage, receivedAt: number): EventRecord {
+export function toEventRecord(
+  channel: Channel,
+  message: QueueMessage,
+  read: ReadMessage,
+  receivedAt: number
+): EventRecord {
   const { event, reading } = read
   return {
     key: read.key,
@@ -57,7 +62,8 @@ export function createInbox({ store, log, now, onCommitted }: InboxDeps, options
     })
     const read = messages.map(([, one]) => one)
     for (const { event, reading } of read) {
-      if (reading.outcome === 'rejected') log.warn({ channel, eventId: event?.id, reason: reading.reason }, 'event rejected')
+      if (reading.outcome === 'rejected')
+        log.warn({ channel, eventId: event?.id, reason: reading.reason }, 'event rejected')
     }
     onCommitted(read)
   }

@@ -3,8 +3,8 @@
  * replaying the log rebuilds it.
  */
 import { z } from 'zod'
-import { applyRequest, type NewRequest } from '../deployments/deployments.ts'
 import { recordPlaceholder } from '../artifacts/artifacts.ts'
+import { applyRequest, type NewRequest } from '../deployments/deployments.ts'
 import { type Event, faults, type QueueMessage } from './envelope.ts'
 import { done, type Reading, rejected } from './reading.ts'
 

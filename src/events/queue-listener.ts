@@ -1,9 +1,5 @@
 /** Listens to one SQS queue: long polls, hands batches to the inbox, deletes what is kept, gives the rest back. */
-import {
-  ChangeMessageVisibilityBatchCommand,
-  type Message,
-  type SQSClient
-} from '@aws-sdk/client-sqs'
+import { ChangeMessageVisibilityBatchCommand, type Message, type SQSClient } from '@aws-sdk/client-sqs'
 import type { Logger } from 'pino'
 import { Consumer } from 'sqs-consumer'
 import type { QueueMessage } from './envelope.ts'
@@ -72,12 +68,15 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
 
   let consumer: Consumer | null = null
   let receivingSince: number | null = null
+  // From the moment that messages are in hand until the next receive: deleting them is part of it.
+  let isHandling = false
   let failures = 0
   let fault: string | null = null
   let pause: { end: () => void } | null = null
   let watchdog: NodeJS.Timeout | null = null
 
   async function handle(messages: Message[]): Promise<Message[]> {
+    isHandling = true
     const outcomes = await inbox.receive(
       channel,
       messages.map((message) => toQueueMessage(message, now()))
@@ -108,11 +107,12 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
 
   /** After a receive that failed, the next one waits: longer each time. */
   async function beforeReceive(): Promise<void> {
+    isHandling = false
     if (failures > 0) {
       const delay = Math.min(firstReceiveDelayMs * 2 ** (failures - 1), MAX_RECEIVE_DELAY_MS)
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, delay)
-        pause = { end: () => (clearTimeout(timer), resolve()) }
+        setTimeout(resolve, delay)
+        pause = { end: resolve }
       })
       pause = null
     }
@@ -180,7 +180,7 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
       if (stopping === null) return
       consumer = null
       // A receive that only waits is broken off; a batch in hand is finished, and deleting it must not be broken off.
-      stopping.stop({ abort: receivingSince !== null })
+      stopping.stop({ abort: !isHandling })
       pause?.end()
       while (stopping.status.isPolling) await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
     },

@@ -1,8 +1,8 @@
 import type { Environments } from '../domain/environment.ts'
-import { type Channel, type Event, openEnvelope, type QueueMessage } from './envelope.ts'
+import { readImageAction } from './ecr/image-action.ts'
 import { readDeploymentStateChange, readPipelineEvent, readServiceAction } from './ecs/service-events.ts'
 import { readTaskStateChange } from './ecs/task-state-change.ts'
-import { readImageAction } from './ecr/image-action.ts'
+import { type Channel, type Event, openEnvelope, type QueueMessage } from './envelope.ts'
 import { readPortalEvent } from './portal-events.ts'
 import { ignored, type Reading, rejected } from './reading.ts'
 

@@ -1,7 +1,7 @@
 /** Rebuilds deployment state from the event log. */
 import type { Store, Transaction } from '../store/port.ts'
 import { toEventRecord } from './inbox.ts'
-import { readMessage, type ReadingOptions } from './read-event.ts'
+import { type ReadingOptions, readMessage } from './read-event.ts'
 
 /** Why a replay did not begin. */
 export class ReplayRefused extends Error {

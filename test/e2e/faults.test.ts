@@ -41,7 +41,9 @@ async function rejected() {
 async function goesOn() {
   await pushService(service.registry.url, 'still-here', '1.0.0')
   await service.send('ecr', pushEvent('still-here', '1.0.0'))
-  await service.eventually(async () => expect(await service.get('/deployables/still-here')).toMatchObject({ body: ['1.0.0'] }))
+  await service.eventually(async () =>
+    expect(await service.get('/deployables/still-here')).toMatchObject({ body: ['1.0.0'] })
+  )
 }
 
 async function artifactOf(image: BuiltManifest) {
@@ -67,7 +69,10 @@ describe('a message that can never succeed is kept as rejected with its reason a
       taskEvent('333333333', { containers: [{ name: 'a', image: 'UPPER CASE', lastStatus: 'RUNNING' }] }),
       /UPPER CASE/
     ],
-    'a push without a repository': [{ detail: { result: 'SUCCESS', 'action-type': 'PUSH', 'image-tag': '1.0.0' }, 'detail-type': 'ECR Image Action' }, /repository-name/],
+    'a push without a repository': [
+      { detail: { result: 'SUCCESS', 'action-type': 'PUSH', 'image-tag': '1.0.0' }, 'detail-type': 'ECR Image Action' },
+      /repository-name/
+    ],
     'a repository that is a path': [pushEvent('../../etc', '1.0.0'), /no repository's name/]
   }
   for (const [name, [event, reason]] of Object.entries(cases)) {
@@ -85,8 +90,14 @@ describe('a message that can never succeed is kept as rejected with its reason a
 
 describe('what is none of our business is acknowledged and counted', () => {
   it.each([
-    ['a push that did not succeed', { 'detail-type': 'ECR Image Action', detail: { ...pushEvent('a', '1.0.0').detail, result: 'FAILURE' } }],
-    ['a push without a tag', { 'detail-type': 'ECR Image Action', detail: { ...pushEvent('a', '1.0.0').detail, 'image-tag': '' } }],
+    [
+      'a push that did not succeed',
+      { 'detail-type': 'ECR Image Action', detail: { ...pushEvent('a', '1.0.0').detail, result: 'FAILURE' } }
+    ],
+    [
+      'a push without a tag',
+      { 'detail-type': 'ECR Image Action', detail: { ...pushEvent('a', '1.0.0').detail, 'image-tag': '' } }
+    ],
     ['a tag that is no release', pushEvent('a', 'latest')],
     ['a scan event', { 'detail-type': 'ECR Image Scan', source: 'aws.ecr', detail: {} }]
   ])('%s', async (_, event) => {
@@ -140,7 +151,9 @@ describe('an image', () => {
   it('with a layer that inflates without end is known, and its scan partial, in bounded time', async () => {
     const bomb = buildLayer([{ path: 'zeros', content: Buffer.alloc(5_000_000) }])
     const good = buildLayer([{ path: 'app/package.json', content: '{"name":"a","version":"1.0.0"}' }])
-    const artifact = await artifactOf(buildImage({ layers: [good, bomb], labels: { 'defra.cdp.service.name': SERVICE } }))
+    const artifact = await artifactOf(
+      buildImage({ layers: [good, bomb], labels: { 'defra.cdp.service.name': SERVICE } })
+    )
     expect(artifact.scan).toBe('partial')
     expect(artifact.scanError).toMatch(/inflates to more than 2000000 bytes/)
     expect(artifact.files).toMatchObject([{ path: 'app/package.json' }])

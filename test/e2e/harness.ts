@@ -83,7 +83,9 @@ export async function startHarness(environment: NodeJS.ProcessEnv = {}): Promise
       harness.eventually(async () => {
         const depths = await Promise.all([sqs.depth(queues.ecs), sqs.depth(queues.ecr)])
         const metrics = await (await fetch(`${api}/metrics`)).text()
-        const jobs = [...metrics.matchAll(/^cdp_scan_jobs\{state="(?:queued|running)"\} (\d+)/gm)].map((match) => Number(match[1]))
+        const jobs = [...metrics.matchAll(/^cdp_scan_jobs\{state="(?:queued|running)"\} (\d+)/gm)].map((match) =>
+          Number(match[1])
+        )
         const left = [...depths.flatMap(({ waiting, inFlight }) => [waiting, inFlight]), ...jobs]
         if (left.some((count) => count > 0)) throw new Error(`still to do: ${left.join(', ')}`)
       }),

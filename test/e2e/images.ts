@@ -1,7 +1,11 @@
 import { buildImage, buildLayer, pushImage } from '../fakes/image-builder.ts'
 
 /** A small image of a Node service, as the platform's own build makes it. */
-export function serviceImage(service: string, version: string, dependencies: Record<string, string> = { lodash: '4.17.20' }) {
+export function serviceImage(
+  service: string,
+  version: string,
+  dependencies: Record<string, string> = { lodash: '4.17.20' }
+) {
   const json = (value: object) => JSON.stringify(value)
   const base = buildLayer([{ path: 'etc/os-release', content: 'ID=debian\n' }])
   const application = buildLayer([

@@ -32,7 +32,9 @@ function story(random: Random): object[] {
     const service = random.pick(SERVICES)
     for (let task = 1; task <= random.integer(1, 3); task++) {
       const last = random.pick(['RUNNING', 'STOPPED', 'STOPPED', 'STOPPED'] as const)
-      events.push(...taskEvents({ account, service, version: random.pick(VERSIONS), deployment, task, createdAt }, last))
+      events.push(
+        ...taskEvents({ account, service, version: random.pick(VERSIONS), deployment, task, createdAt }, last)
+      )
     }
   }
   return events.slice(0, EVENTS)
@@ -122,16 +124,29 @@ async function send(run: Run, events: readonly object[]): Promise<void> {
       detail: { result: 'SUCCESS', 'action-type': 'PUSH', 'repository-name': service, 'image-tag': version }
     }))
   )
-  await run.sqs.send(run.queues.ecs, events.map((event) => JSON.stringify(event)))
-  await run.sqs.send(run.queues.ecr, pushes.map((event) => JSON.stringify(event)))
+  await run.sqs.send(
+    run.queues.ecs,
+    events.map((event) => JSON.stringify(event))
+  )
+  await run.sqs.send(
+    run.queues.ecr,
+    pushes.map((event) => JSON.stringify(event))
+  )
 }
 
 /** The store's state, and every event that it kept. */
 async function stateOf(run: Run) {
   const store = createSqliteStore(join(run.folder, 'cdp.db'))
   const times = [START + 10 * HOUR, START + 50 * HOUR, START + 200 * HOUR]
-  const events = (await store.eventsAfter(0, 10 * EVENTS)).map(({ eventId, outcome, reason }) => ({ eventId, outcome, reason }))
-  const state = { ...(await snapshot(store, times)), events: events.sort((a, b) => ((a.eventId ?? '') < (b.eventId ?? '') ? -1 : 1)) }
+  const events = (await store.eventsAfter(0, 10 * EVENTS)).map(({ eventId, outcome, reason }) => ({
+    eventId,
+    outcome,
+    reason
+  }))
+  const state = {
+    ...(await snapshot(store, times)),
+    events: events.sort((a, b) => ((a.eventId ?? '') < (b.eventId ?? '') ? -1 : 1))
+  }
   await store.close()
   return JSON.parse(
     JSON.stringify(state, (name, value) => (name === 'sentAt' || name === 'slotOrder' ? undefined : value))

@@ -120,7 +120,12 @@ describe('the main job', () => {
       ({ environment, version, runningCount, versions }) => ({ environment, version, runningCount, versions })
     )
     expect(seen).toEqual(
-      sampleEnvironments.map(([, environment]) => ({ environment, version: '0.2.0', runningCount: 1, versions: undefined }))
+      sampleEnvironments.map(([, environment]) => ({
+        environment,
+        version: '0.2.0',
+        runningCount: 1,
+        versions: undefined
+      }))
     )
   })
 })
@@ -153,7 +158,10 @@ describe('every sample event', () => {
         }
       ]
     },
-    '/deployments': { status: 200, body: { deployments: [{ status: 'STOPPED', instanceCount: null }], page: 1, pageSize: 20, totalPages: 1 } }
+    '/deployments': {
+      status: 200,
+      body: { deployments: [{ status: 'STOPPED', instanceCount: null }], page: 1, pageSize: 20, totalPages: 1 }
+    }
   }
 
   let first: Awaited<ReturnType<typeof answers>> | null = null

@@ -27,7 +27,11 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-function start(environment: NodeJS.ProcessEnv, command: readonly string[] = [process.execPath, BIN, 'serve'], cwd = folder) {
+function start(
+  environment: NodeJS.ProcessEnv,
+  command: readonly string[] = [process.execPath, BIN, 'serve'],
+  cwd = folder
+) {
   const [program = '', ...rest] = command
   const child = spawn(program, rest, { cwd, env: { PATH: process.env.PATH, HOME: folder, ...environment } })
   children.push(child)

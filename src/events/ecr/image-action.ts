@@ -1,6 +1,6 @@
+import { recordDelete, recordPush } from '../../artifacts/artifacts.ts'
 import { isRepositoryName, isTagName } from '../../domain/image-reference.ts'
 import { isReleaseTag } from '../../domain/version.ts'
-import { recordDelete, recordPush } from '../../artifacts/artifacts.ts'
 import { type Event, faults } from '../envelope.ts'
 import { done, ignored, type Reading, rejected } from '../reading.ts'
 import { imageActionSchema } from './schema.ts'

@@ -49,7 +49,11 @@ export function readTaskStateChange(
   for (const container of own) {
     const reference = container.image === null ? null : parseImageReference(container.image)
     if (reference === null) unreadable.push(container.image ?? `no image for ${container.name ?? 'a container'}`)
-    else byRepository.set(reference.repository, [...(byRepository.get(reference.repository) ?? []), { ...container, reference }])
+    else
+      byRepository.set(reference.repository, [
+        ...(byRepository.get(reference.repository) ?? []),
+        { ...container, reference }
+      ])
   }
   if (byRepository.size === 0) {
     return unreadable.length === 0
