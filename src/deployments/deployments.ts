@@ -1,4 +1,7 @@
 /** What others may use of the deployments: the transaction work that applies events, and what can be asked. */
+
+export { keyOf } from './deployment.ts'
+export type { HistoryEntry } from './history.ts'
 export {
   applyImage,
   applyLink,
@@ -9,8 +12,6 @@ export {
   type ChangedImage,
   type NewRequest
 } from './ledger.ts'
-export { keyOf } from './deployment.ts'
-export type { HistoryEntry } from './history.ts'
 export {
   createDeploymentQueries,
   type DeploymentDetail,
@@ -18,5 +19,5 @@ export {
   type DeploymentQueries,
   INSTANCES_SHOWN
 } from './queries.ts'
-export { type DeploymentView, requestView, type RunningView, type SquashedView } from './record.ts'
+export { type DeploymentView, type RunningView, requestView, type SquashedView } from './record.ts'
 export { isTaskStatus, type TaskObservation } from './task.ts'
