@@ -60,6 +60,7 @@ describe('the address of a registry', () => {
     'localhost:5000',
     'ftp://localhost',
     'http://user:password@localhost',
+    'http://password@localhost',
     'http://localhost/path',
     'http://localhost?query',
     'nothing'

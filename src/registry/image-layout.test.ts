@@ -109,6 +109,14 @@ describe.each([
   })
 })
 
+describe('a document in an OCI layout', () => {
+  it('is not read where it is larger than any', async () => {
+    const directory = await writeLayout([[named('1.0.0'), one]])
+    await write('index.json', Buffer.alloc(8 * 1024 * 1024 + 1, ' '))
+    await expect(openImageLayout(directory)).rejects.toMatchObject({ code: 'too-large' })
+  })
+})
+
 describe('a name in an OCI layout', () => {
   it('may be the whole name of the image', async () => {
     const annotations = { 'io.containerd.image.name': 'docker.io/library/service:1.0.0', ...named('1.0.0') }

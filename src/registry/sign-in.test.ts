@@ -1,3 +1,4 @@
+import { Agent } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type FakeRegistry, type Misbehaviour, startRegistry } from '../../test/fakes/registry.ts'
 import {
@@ -17,6 +18,7 @@ import { createEcrTokens } from './ecr.ts'
 import type { RegistryError } from './errors.ts'
 import { defaultLimits } from './limits.ts'
 import { createSignIn, tokenServer } from './sign-in.ts'
+import { createTransport } from './transport.ts'
 
 const credentials = { username: 'user', password: 'pass:word' }
 const basic = `Basic ${Buffer.from('user:pass:word').toString('base64')}`
@@ -151,6 +153,21 @@ describe('a registry that asks for a token', () => {
       'repository:other:pull',
       'registry:catalog:*'
     ])
+  })
+
+  it('keeps the newest thousand: a registry may have any number of repositories', async () => {
+    const { server } = await bearer()
+    const clock = { now: () => now, sleep: async () => {} }
+    const agent = new Agent()
+    const transport = createTransport(agent, defaultLimits, clock)
+    const ecrTokens = () => Promise.reject(new Error('not asked')) as never
+    const signIn = createSignIn(new URL(fake.url), null, { transport, limits: defaultLimits, clock, ecrTokens })
+    const { signal } = new AbortController()
+    const refusal = { challenge: `Bearer realm="${server.url}/token"`, authorization: null }
+    for (let at = 0; at <= 1_000; at++) await signIn.renew(`repository:${at}:pull`, refusal, signal)
+    expect(await signIn.authorization('repository:0:pull', signal)).toBeNull()
+    expect(await signIn.authorization('repository:1:pull', signal)).toMatch(/^Bearer /)
+    await agent.close()
   })
 
   it('asks for one once, however many requests wait for it', async () => {

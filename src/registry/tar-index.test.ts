@@ -35,6 +35,13 @@ async function index(): Promise<ReadonlyMap<string, TarMember> | null> {
   }
 }
 
+function withChecksum(header: Buffer): Buffer {
+  header.fill(' ', 148, 156)
+  const sum = header.reduce((total, byte) => total + byte, 0)
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+  return header
+}
+
 /** Each file's content, read where the index says that it lies. */
 async function contents(): Promise<Record<string, string>> {
   const file = await open(archive)
@@ -75,15 +82,7 @@ describe('the index of a tar archive', () => {
     header.fill(0, 124, 136)
     header.writeUInt8(0x80, 124)
     header.writeUInt32BE('content'.length, 132)
-    header.fill(' ', 148, 156)
-    header.write(
-      `${header
-        .reduce((sum, byte) => sum + byte, 0)
-        .toString(8)
-        .padStart(6, '0')}\0 `,
-      148
-    )
-    await file.write(header, 0, 512, 0)
+    await file.write(withChecksum(header), 0, 512, 0)
     await file.close()
     expect(await contents()).toEqual({ file: 'content' })
   })
@@ -147,6 +146,34 @@ describe('the index of a tar archive', () => {
     await file.write(length.padEnd(2, 'x'), at)
     await file.close()
     await expect(index()).rejects.toMatchObject({ code: 'invalid' })
+  })
+
+  it('is refused where it has more members than are read', async () => {
+    for (const path of ['a', 'b', 'c']) await write(path, path)
+    tar('a', 'b', 'c')
+    const file = await open(archive)
+    expect((await indexTar(file, 'archive.tar', 3))?.size).toBe(3)
+    await expect(indexTar(file, 'archive.tar', 2)).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'the archive archive.tar has more than 2 members'
+    })
+    await file.close()
+  })
+
+  it('is refused where a name is longer than any', async () => {
+    await write('file', 'x'.repeat(1024 * 1024 + 1))
+    tar('file')
+    const file = await open(archive, 'r+')
+    const header = Buffer.alloc(512)
+    await file.read(header, 0, 512, 0)
+    // The file becomes the long name of the next member.
+    header.write('L', 156)
+    await file.write(withChecksum(header), 0, 512, 0)
+    await file.close()
+    await expect(index()).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'the archive archive.tar has a name or header of 1048577 bytes'
+    })
   })
 
   it('ends, whatever the bytes are', async () => {

@@ -27,7 +27,11 @@ export interface TarMember {
  * @returns null where the file is no tar archive.
  * @throws RegistryError `invalid` for one that breaks off or is damaged.
  */
-export async function indexTar(file: FileHandle, name: string): Promise<ReadonlyMap<string, TarMember> | null> {
+export async function indexTar(
+  file: FileHandle,
+  name: string,
+  maxMembers = MAX_MEMBERS
+): Promise<ReadonlyMap<string, TarMember> | null> {
   const { size: length } = await file.stat()
   const files = new Map<string, TarMember>()
   const links = new Map<string, string>()
@@ -45,7 +49,7 @@ export async function indexTar(file: FileHandle, name: string): Promise<Readonly
       if (position === 0) return null
       throw invalid(`is damaged at byte ${position}`)
     }
-    if (++members > MAX_MEMBERS) throw invalid(`has more than ${MAX_MEMBERS} members`)
+    if (++members > maxMembers) throw invalid(`has more than ${maxMembers} members`)
     const type = String.fromCharCode(header[156] ?? 0)
     const start = position + BLOCK
     const isExtension = type === 'x' || type === 'g' || type === 'L' || type === 'K'
@@ -55,7 +59,7 @@ export async function indexTar(file: FileHandle, name: string): Promise<Readonly
     }
     position = start + Math.ceil(size / BLOCK) * BLOCK
     if (isExtension) {
-      if (size > MAX_EXTENSION_BYTES) throw invalid(`has a name of ${size} bytes`)
+      if (size > MAX_EXTENSION_BYTES) throw invalid(`has a name or header of ${size} bytes`)
       const body = (await readAt(file, start, size)) ?? Buffer.alloc(0)
       if (type === 'x') {
         const records = paxRecords(body)
