@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { RequestRecord, ServiceActionRecord } from '../store/port.ts'
 import { type DeploymentFacts, HISTORY_SHOWN, historyOf } from './history.ts'
 
-const NOTHING: DeploymentFacts = { request: null, links: [], rollouts: [], actions: [], tasks: [] }
+const NOTHING: DeploymentFacts = { request: null, rollouts: [], actions: [], tasks: [] }
 
 const action = (at: number): ServiceActionRecord => ({
   key: `action-${at}`,
@@ -38,12 +38,10 @@ describe('the history of a deployment', () => {
   })
 
   it('tells of equal times first what caused the other', () => {
-    const link = { account: '1', ecsDeploymentId: 'ecs-svc/1', portalId: 'portal-1', user: null, userId: null, at: 5 }
-    const history = historyOf({ ...NOTHING, request, links: [link], actions: [action(5), action(4)] })
+    const history = historyOf({ ...NOTHING, request, actions: [action(5), action(4)] })
     expect(history.map(({ event }) => event)).toEqual([
       'SERVICE_STEADY_STATE',
       'REQUESTED',
-      'LINKED',
       'SERVICE_STEADY_STATE'
     ])
   })

@@ -101,11 +101,9 @@ export function createDeploymentQueries({ store, environments }: DeploymentQueri
     // Its last task was taken from it between the two reads.
     if (newest === undefined) return null
     const request = portalId === null ? null : await store.requestNamed(portalId)
-    const links = ecsDeploymentId === null ? [] : await store.linksOfEcsDeployment(ecsDeploymentId)
     const rollout = ecsDeploymentId === null ? null : await store.rolloutOf(account, ecsDeploymentId)
     const history = historyOf({
       request,
-      links: links.filter((link) => link.account === account),
       rollouts: rollout === null ? [] : [rollout],
       actions: await store.serviceActionsOf(deployment, SERVICE_ACTIONS_SHOWN),
       tasks
@@ -121,7 +119,7 @@ export function createDeploymentQueries({ store, environments }: DeploymentQueri
       const rollout = await store.rolloutOf(account, ecsDeploymentId)
       if (rollout !== null) rollouts.push(rollout)
     }
-    const history = historyOf({ request, links, rollouts, actions: [], tasks: [] })
+    const history = historyOf({ request, rollouts, actions: [], tasks: [] })
     return { ...requestView(request), instances: [], history }
   }
 

@@ -365,7 +365,7 @@ describe('GET /deployments/:deploymentId', () => {
       await api.link(`portal-${environment}`, 'ecs-svc/123', environment)
     }
     const { body } = await api.get('/deployments/portal-dev')
-    expect(body.history.map(field('event'))).toEqual(['LINKED', 'RUNNING'])
+    expect(body.history.map(field('event'))).toEqual(['RUNNING'])
   })
 
   it('shows the newest 500 tasks', async () => {
@@ -409,7 +409,7 @@ describe('GET /deployments/:deploymentId', () => {
           deploymentId: 'portal-1',
           status: 'REQUESTED',
           instances: [],
-          history: [{ event: 'REQUESTED' }, { event: 'LINKED' }]
+          history: [{ event: 'REQUESTED' }]
         }
       })
     }
@@ -438,7 +438,6 @@ describe('GET /deployments/:deploymentId', () => {
     const at = (minute: number) => `2024-05-01T12:0${minute}:00.000Z`
     expect(body.history).toEqual([
       { at: at(0), event: 'REQUESTED', reason: null, instanceTaskId: null },
-      { at: at(2), event: 'LINKED', reason: null, instanceTaskId: null },
       { at: at(4), event: 'PENDING', reason: null, instanceTaskId },
       { at: at(5), event: 'RUNNING', reason: null, instanceTaskId },
       { at: at(7), event: 'SERVICE_DEPLOYMENT_COMPLETED', reason: 'ECS deployment completed.', instanceTaskId: null },
