@@ -169,7 +169,7 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
           digest: resolved.digest,
           digests: [...new Set(named)] as ResolvedImage['digests'],
           ...labelsOf(labels, options.labels),
-          isWitness: job.cause === 'admin'
+          isWitness: job.causes.includes('admin')
         },
         image
       )
@@ -199,7 +199,8 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
         : isUnclear
           ? UNCLEAR_ATTEMPTS
           : 0
-    const mayRetry = job.cause !== 'admin' && job.attempts < attemptsLeft
+    // An administrator waits for one attempt and is told of it; a push event has nobody who would ask again.
+    const mayRetry = job.causes.includes('push') && job.attempts < attemptsLeft
     return store.transact(function* (tx): Work<'retried' | 'failed' | 'cancelled'> {
       if (code === 'not-found' && (yield* isTagDeleted(tx, job.repository, job.tag))) {
         yield* end(tx, job, { state: 'cancelled', errorCode: code, error: message, note: 'the tag was deleted' })

@@ -382,13 +382,15 @@ export interface ContentRecord {
 export const JOB_STATES = ['queued', 'running', 'done', 'failed', 'cancelled'] as const
 export type JobState = (typeof JOB_STATES)[number]
 
+export type ScanCause = 'push' | 'admin'
+
 /** A scan of one (repository, tag) that somebody asked for. */
 export interface ScanJob {
   readonly id: number
   readonly repository: string
   readonly tag: string
-  /** Who asked: a push event or an administrator. */
-  readonly cause: 'push' | 'admin'
+  /** Everybody who asked while it waited, each once: a push event, an administrator. */
+  readonly causes: readonly ScanCause[]
   /** The digest that the event named: a hint. */
   readonly digestHint: string | null
   readonly state: JobState
@@ -409,7 +411,9 @@ export interface ScanJob {
   readonly endedAt: number | null
 }
 
-export type NewScanJob = Pick<ScanJob, 'repository' | 'tag' | 'cause' | 'digestHint' | 'requestedAt'>
+export interface NewScanJob extends Pick<ScanJob, 'repository' | 'tag' | 'digestHint' | 'requestedAt'> {
+  readonly cause: ScanCause
+}
 
 /** Names something that one owner at a time holds. */
 export interface LeaseRecord {
@@ -486,7 +490,10 @@ export interface Transaction {
   image(manifestDigest: Digest): Work<ImageRecord | null>
   putImage(image: ImageRecord): Work<void>
 
-  /** Adds a job, due at once; where one for the same tag waits already, that one serves both. Answers the job's id. */
+  /**
+   * Adds a job, due at once; where one for the same tag waits already, that one serves both: it is due at once, its attempts
+   * begin anew, it has both causes, and the newest hint. Answers the job's id.
+   */
   addScanJob(job: NewScanJob): Work<number>
   /** The job for a tag that waits and is not being worked on; there is at most one. */
   waitingScanJob(repository: string, tag: string): Work<ScanJob | null>
@@ -512,6 +519,7 @@ export interface Store {
 
   /** Answers when the store answers. @throws StoreError */
   ping(): Promise<void>
+  /** Closes it; again does nothing. Every other call fails from then on, as `unavailable`. */
   close(): Promise<void>
 
   /** Newest first. */
@@ -523,6 +531,7 @@ export interface Store {
 
   /** Tasks of known services, one row each, and requests without a task: by `deployedAt`, newest first, then environment, service, deployment, task. */
   deploymentRows(filter: { environment?: string }, page: Page): Promise<PageOf<DeploymentRow>>
+  /** One row for each deployment and status, and requests without a task: ordered as `deploymentRows`, then by status. */
   squashedRows(filter: { environment?: string }, page: Page): Promise<PageOf<SquashedRow>>
   /** The newest deployment that any of its ids names: the portal's, ECS's, the made one, or the task definition. */
   deploymentNamed(id: string): Promise<DeploymentRecord | null>
@@ -565,6 +574,7 @@ export interface Store {
   renewScanJob(id: number, token: number, until: number): Promise<boolean>
   /** When the next waiting job is due or the next lease runs out; null where there is none. */
   nextScanJobDue(): Promise<number | null>
+  /** Newest first: by id. */
   scanJobs(state: JobState | undefined, page: Page): Promise<PageOf<ScanJob>>
   scanJob(id: number): Promise<ScanJob | null>
   countScanJobs(): Promise<Readonly<Record<JobState, number>>>
@@ -572,11 +582,12 @@ export interface Store {
   /** Takes or renews a lease; false where another owner holds it. */
   takeLease(name: string, owner: string, now: number, leaseMs: number): Promise<boolean>
   releaseLease(name: string, owner: string): Promise<void>
-  /** Leases whose name begins so and that have not run out. */
+  /** Leases whose name begins so and that have not run out, by name. */
   leases(prefix: string, now: number): Promise<readonly LeaseRecord[]>
 
   /** Small facts about the store itself. */
   setting(name: string): Promise<string | null>
+  /** `null` forgets it. */
   putSetting(name: string, value: string | null): Promise<void>
 }
 

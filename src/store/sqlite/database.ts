@@ -18,29 +18,39 @@ export interface Database {
   close(): void
 }
 
-/** How long a write waits for another process's write, in milliseconds: it blocks, so it is short; the caller retries. */
+/** Short, since it blocks; whoever writes tries again. */
 const BUSY_TIMEOUT_MS = 5_000
 
 // https://sqlite.org/rescode.html, the primary codes: the low byte of an extended one.
 const SQLITE_BUSY = 5
 const SQLITE_LOCKED = 6
+const SQLITE_READONLY = 8
+const SQLITE_CORRUPT = 11
 const SQLITE_FULL = 13
+const SQLITE_CANTOPEN = 14
+const SQLITE_NOTADB = 26
 
-function storeError(error: unknown): unknown {
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return error
-  const code = error.errcode & 0xff
-  if (code === SQLITE_BUSY || code === SQLITE_LOCKED) {
-    return new StoreError('busy', 'another process is writing to the database', { cause: error })
-  }
-  if (code === SQLITE_FULL) return new StoreError('full', 'the disk of the database is full', { cause: error })
-  return new StoreError('unavailable', `the database cannot do this: ${error.message}`, { cause: error })
-}
-
-function attempt<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    throw storeError(error)
+/** What SQLite's failures mean to whoever runs the service; errors that are not SQLite's stay as they are. */
+function storeError(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error
+  // A connection or statement that is closed already.
+  if (error.code === 'ERR_INVALID_STATE') return new StoreError('unavailable', `${path} is closed`, { cause: error })
+  if (!('errcode' in error) || typeof error.errcode !== 'number') return error
+  switch (error.errcode & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return new StoreError('busy', `another process is writing to ${path}`, { cause: error })
+    case SQLITE_FULL:
+      return new StoreError('full', `the disk of ${path} is full`, { cause: error })
+    case SQLITE_READONLY:
+      return new StoreError('unavailable', `${path} cannot be written`, { cause: error })
+    case SQLITE_CANTOPEN:
+      return new StoreError('unavailable', `${path} cannot be opened`, { cause: error })
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return new StoreError('unavailable', `${path} is damaged, or no SQLite database`, { cause: error })
+    default:
+      return new StoreError('unavailable', `${path} cannot do this: ${error.message}`, { cause: error })
   }
 }
 
@@ -52,10 +62,25 @@ function makeFolder(folder: string): void {
   }
 }
 
+export interface DatabaseOptions {
+  /** How long a write waits for another process's write, in milliseconds: it blocks the whole process meanwhile. */
+  readonly busyTimeoutMs?: number
+  /** The steps of the schema, see `MIGRATIONS`. */
+  readonly migrations?: readonly string[]
+}
+
 /** Opens a database and brings its schema up to date. @throws StoreError `too-new` where a newer program has written it. */
-export function openDatabase(path: string): Database {
+export function openDatabase(path: string, options: DatabaseOptions = {}): Database {
+  const { busyTimeoutMs = BUSY_TIMEOUT_MS, migrations = MIGRATIONS } = options
+  const attempt = <T>(call: () => T): T => {
+    try {
+      return call()
+    } catch (error) {
+      throw storeError(path, error)
+    }
+  }
   if (path !== ':memory:') makeFolder(dirname(path))
-  const connection = attempt(() => new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS }))
+  const connection = attempt(() => new DatabaseSync(path, { timeout: busyTimeoutMs }))
   const statements = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {
     const known = statements.get(sql)
@@ -84,7 +109,9 @@ export function openDatabase(path: string): Database {
         throw error
       }
     },
-    close: () => connection.close()
+    close() {
+      if (connection.isOpen) connection.close()
+    }
   }
   try {
     attempt(() => {
@@ -102,17 +129,17 @@ export function openDatabase(path: string): Database {
 
   function migrate(target: Database, name: string) {
     const version = () => Number(target.get('PRAGMA user_version')?.user_version)
-    if (version() > MIGRATIONS.length) {
+    if (version() > migrations.length) {
       throw new StoreError(
         'too-new',
-        `the data in ${name} were written by a newer version of this program (schema ${version()}, this one knows ${MIGRATIONS.length}): run that version, or restore a backup`
+        `the data in ${name} were written by a newer version of this program (schema ${version()}, this one knows ${migrations.length}): run that version, or restore a backup`
       )
     }
-    if (version() === MIGRATIONS.length) return
+    if (version() === migrations.length) return
     target.transact(() => {
       // Another process may have migrated while this one waited for the lock.
-      for (let step = version(); step < MIGRATIONS.length; step++) {
-        attempt(() => connection.exec(`${MIGRATIONS[step]}; PRAGMA user_version = ${step + 1};`))
+      for (let step = version(); step < migrations.length; step++) {
+        attempt(() => connection.exec(`${migrations[step]}; PRAGMA user_version = ${step + 1};`))
       }
     })
   }

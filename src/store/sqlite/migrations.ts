@@ -229,5 +229,29 @@ export const MIGRATIONS: readonly string[] = [
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
+  `,
+  // Lists say how many pages they have: counted as rows come and go, so that this does not read the history each time.
+  `
+  CREATE TABLE list_totals (
+    environment TEXT PRIMARY KEY,
+    tasks INTEGER NOT NULL,
+    statuses INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO list_totals (environment, tasks, statuses)
+    SELECT environment, sum(tasks), sum(statuses) FROM (
+      SELECT environment, 1 AS tasks, 0 AS statuses FROM tasks WHERE service IS NOT NULL
+      UNION ALL
+      SELECT environment, 0, 1 FROM deployment_statuses
+    ) GROUP BY environment;
+
+  CREATE TABLE event_totals (
+    outcome TEXT NOT NULL,
+    source TEXT NOT NULL,
+    total INTEGER NOT NULL,
+    PRIMARY KEY (outcome, source)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO event_totals (outcome, source, total)
+    SELECT outcome, coalesce(source, ''), count(*) FROM events GROUP BY outcome, coalesce(source, '');
+  CREATE INDEX events_outcome_newest ON events (outcome);
   `
 ]

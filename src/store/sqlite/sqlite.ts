@@ -20,7 +20,7 @@ import type {
   Transaction,
   Work
 } from '../port.ts'
-import { type Database, openDatabase, type Row, type Value } from './database.ts'
+import { type Database, type DatabaseOptions, openDatabase, type Row, type Value } from './database.ts'
 import { createTransaction, jobOf, putJob, recordOf, recordsOf, tasksOf } from './transaction.ts'
 
 /** Runs a transaction's work, which never has to wait here. */
@@ -62,7 +62,7 @@ function eventOf(row: Row): LoggedEvent {
   }
 }
 
-/** Rows of `SELECT …, count(*) OVER ()` would count on every page again; one count beside one page is simpler to index. */
+/** The one figure of a query that counts or sums. */
 function count(database: Database, sql: string, ...values: Value[]): number {
   return Number(database.get(sql, ...values)?.total)
 }
@@ -72,8 +72,8 @@ function count(database: Database, sql: string, ...values: Value[]): number {
  * @param path the database's file; its folder is made where it is missing.
  * @throws StoreError `too-new` where a newer program has written the file, `unavailable` where it cannot be opened.
  */
-export function createSqliteStore(path: string): Store {
-  const database = openDatabase(path)
+export function createSqliteStore(path: string, options: DatabaseOptions = {}): Store {
+  const database = openDatabase(path, options)
   const transaction: Transaction = createTransaction(database)
 
   /** The deployments of tasks, read once each. */
@@ -87,6 +87,31 @@ export function createSqliteStore(path: string): Store {
       if (deployment) rows.push({ task, deployment })
     }
     return rows
+  }
+
+  /** The distinct values of an indexed column, in order, each found from the one before: DISTINCT would read every artifact. */
+  function distinctArtifacts(column: 'service' | 'repository'): string[] {
+    return database
+      .all(
+        `WITH RECURSIVE found (value) AS (
+           SELECT min(${column}) FROM artifacts
+           UNION ALL
+           SELECT (SELECT min(${column}) FROM artifacts WHERE ${column} > value) FROM found WHERE value IS NOT NULL
+         ) SELECT value FROM found WHERE value IS NOT NULL`
+      )
+      .map((row) => String(row.value))
+  }
+
+  // Asked for every few seconds, and most of it is as it was: parsing would be nine tenths of the work.
+  const lastRunning = new Map<string, { readonly doc: string; readonly record: RunningRecord }>()
+
+  function runningRecord({ service, environment, doc }: Row): RunningRecord {
+    const place = `${environment} ${service}`
+    const last = lastRunning.get(place)
+    if (last !== undefined && last.doc === doc) return last.record
+    const record = JSON.parse(String(doc)) as RunningRecord
+    lastRunning.set(place, { doc: String(doc), record })
+    return record
   }
 
   function requestRow(id: Value): { kind: 'request'; request: RequestRecord } | null {
@@ -115,7 +140,8 @@ export function createSqliteStore(path: string): Store {
         limit,
         offset
       )
-      return { rows: rows.map(eventOf), total: count(database, `SELECT count(*) AS total FROM events ${clause}`, ...values) }
+      const total = count(database, `SELECT coalesce(sum(total), 0) AS total FROM event_totals ${clause}`, ...values)
+      return { rows: rows.map(eventOf), total }
     },
     async eventsAfter(sequence, limit) {
       return database
@@ -143,7 +169,7 @@ export function createSqliteStore(path: string): Store {
         page
       )
       const total =
-        count(database, `SELECT count(*) AS total FROM tasks WHERE service IS NOT NULL ${and}`, ...values) +
+        count(database, `SELECT coalesce(sum(tasks), 0) AS total FROM list_totals ${clause}`, ...values) +
         count(database, `SELECT count(*) AS total FROM requests WHERE started = 0 ${and}`, ...values)
       return { rows: rows.map(deploymentRow).filter((row) => row !== null), total }
     },
@@ -158,12 +184,12 @@ export function createSqliteStore(path: string): Store {
          UNION ALL
          SELECT 'request', deployment_id, requested_at, environment, service, deployment_id, 'REQUESTED', 0 FROM requests
            WHERE started = 0 ${and}
-         ORDER BY deployed_at DESC, environment, service, deployment_id, status LIMIT ? OFFSET ?`,
+         ORDER BY deployed_at DESC, environment, service, deployment_id, status, key LIMIT ? OFFSET ?`,
         [...values, ...values],
         page
       )
       const total =
-        count(database, `SELECT count(*) AS total FROM deployment_statuses ${clause}`, ...values) +
+        count(database, `SELECT coalesce(sum(statuses), 0) AS total FROM list_totals ${clause}`, ...values) +
         count(database, `SELECT count(*) AS total FROM requests WHERE started = 0 ${and}`, ...values)
       return { rows: rows.map(squashedRow).filter((row) => row !== null), total }
     },
@@ -230,7 +256,9 @@ export function createSqliteStore(path: string): Store {
     },
     async running(service) {
       const { clause, values } = where({ service })
-      return recordsOf<RunningRecord>(database.all(`SELECT doc FROM running ${clause} ORDER BY service, environment`, ...values))
+      return database
+        .all(`SELECT service, environment, doc FROM running ${clause} ORDER BY service, environment`, ...values)
+        .map(runningRecord)
     },
     async tasksLiveAt(at, service) {
       const and = service === undefined ? '' : 'AND service = ?'
@@ -265,20 +293,15 @@ export function createSqliteStore(path: string): Store {
     async newestArtifacts(service) {
       const newest = `SELECT doc FROM artifacts WHERE service = ? AND deleted_at IS NULL
         ORDER BY placeholder, version_key DESC, repository, tag DESC LIMIT 1`
-      const services =
-        service !== undefined
-          ? [service]
-          : database.all('SELECT DISTINCT service FROM artifacts WHERE service IS NOT NULL ORDER BY service').map((row) => row.service)
-      return services.flatMap((name) => recordsOf<ArtifactRecord>(database.all(newest, name ?? null)))
+      const services = service === undefined ? distinctArtifacts('service') : [service]
+      return services.flatMap((name) => recordsOf<ArtifactRecord>(database.all(newest, name)))
     },
     async deployableImages() {
       // A release's sort key begins with 1: see versionSortKey.
-      return database
-        .all(
-          `SELECT DISTINCT repository FROM artifacts
-           WHERE service IS NOT NULL AND deleted_at IS NULL AND version_key >= '1' ORDER BY repository`
-        )
-        .map((row) => String(row.repository))
+      const deployable = `SELECT 1 FROM artifacts
+        WHERE repository = ? AND service IS NOT NULL AND deleted_at IS NULL AND version_key >= '1'
+        ORDER BY version_key DESC LIMIT 1`
+      return distinctArtifacts('repository').filter((repository) => database.get(deployable, repository) !== null)
     },
     async artifact(repository, tag) {
       return settle(transaction.artifact(repository, tag))

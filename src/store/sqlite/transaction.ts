@@ -42,6 +42,30 @@ function put(database: Database, table: string, row: Record<string, Value>): voi
   database.run(sql, ...Object.values(row))
 }
 
+/** Keeps the totals of lists: what is added to them, or taken away. */
+function countListed(database: Database, environment: string, change: { tasks?: number; statuses?: number }): void {
+  const { tasks = 0, statuses = 0 } = change
+  if (tasks === 0 && statuses === 0) return
+  database.run(
+    `INSERT INTO list_totals (environment, tasks, statuses) VALUES (?1, ?2, ?3)
+     ON CONFLICT (environment) DO UPDATE SET tasks = tasks + ?2, statuses = statuses + ?3`,
+    environment,
+    tasks,
+    statuses
+  )
+}
+
+/** Keeps the totals of the event log. */
+function countLogged(database: Database, outcome: string, source: string | null, change: number): void {
+  database.run(
+    `INSERT INTO event_totals (outcome, source, total) VALUES (?1, ?2, ?3)
+     ON CONFLICT (outcome, source) DO UPDATE SET total = total + ?3`,
+    outcome,
+    source ?? '',
+    change
+  )
+}
+
 const NEWEST_IN_DEPLOYMENT = 'ORDER BY created_at DESC, task DESC, key DESC LIMIT 1'
 
 /** The transaction of SQLite: each call answers at once, so its generators never yield. */
@@ -66,10 +90,12 @@ export function createTransaction(database: Database): Transaction {
 
   return {
     *appendEvent(event) {
-      const { changes } = database.run(
+      // Not an INSERT that gives way to a known key: it would use up a number all the same, and the log would seem trimmed.
+      if (database.run('UPDATE events SET duplicates = duplicates + 1 WHERE key = ?', event.key).changes > 0) return false
+      database.run(
         `INSERT INTO events (key, channel, source, detail_type, account, event_id, time, sent_at, received_at, message_id,
            body, outcome, reason)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING`,
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         event.key,
         event.channel,
         event.source,
@@ -84,18 +110,26 @@ export function createTransaction(database: Database): Transaction {
         event.outcome,
         event.reason
       )
-      if (changes === 1) return true
-      database.run('UPDATE events SET duplicates = duplicates + 1 WHERE key = ?', event.key)
-      return false
+      countLogged(database, event.outcome, event.source, 1)
+      return true
     },
 
-    reviseEvent: (sequence, outcome, reason) =>
-      run('UPDATE events SET outcome = ?, reason = ? WHERE sequence = ?', outcome, reason, sequence),
+    *reviseEvent(sequence, outcome, reason) {
+      const known = database.get('SELECT outcome, source FROM events WHERE sequence = ?', sequence)
+      if (known === null) return
+      database.run('UPDATE events SET outcome = ?, reason = ? WHERE sequence = ?', outcome, reason, sequence)
+      if (known.outcome === outcome) return
+      countLogged(database, String(known.outcome), known.source as string | null, -1)
+      countLogged(database, outcome, known.source as string | null, 1)
+    },
 
     *task(key) {
       return taskOf(database.get('SELECT doc, deployment_id FROM tasks WHERE key = ?', key))
     },
     *putTask(task) {
+      const known = database.get('SELECT environment FROM tasks WHERE key = ? AND service IS NOT NULL', task.key)
+      if (known !== null) countListed(database, String(known.environment), { tasks: -1 })
+      if (task.service !== null) countListed(database, task.environment, { tasks: 1 })
       put(database, 'tasks', {
         key: task.key,
         slot: task.slot,
@@ -229,17 +263,32 @@ export function createTransaction(database: Database): Transaction {
         deployedAt: Number(row.deployed_at)
       } satisfies DeploymentStatusRecord
     },
-    putDeploymentStatus: (record) =>
-      write('deployment_statuses', {
-        deployment: record.deployment,
-        status: record.status,
-        environment: record.environment,
-        count: record.count,
-        newest_task: record.newestTask,
-        deployed_at: record.deployedAt
-      }),
-    removeDeploymentStatus: (deployment, status) =>
-      run('DELETE FROM deployment_statuses WHERE deployment = ? AND status = ?', deployment, status),
+    *putDeploymentStatus(record) {
+      const { deployment, status, environment, count, newestTask, deployedAt } = record
+      const known = database.get(
+        'SELECT environment FROM deployment_statuses WHERE deployment = ? AND status = ?',
+        deployment,
+        status
+      )
+      if (known !== null) countListed(database, String(known.environment), { statuses: -1 })
+      countListed(database, environment, { statuses: 1 })
+      put(database, 'deployment_statuses', {
+        deployment,
+        status,
+        environment,
+        count,
+        newest_task: newestTask,
+        deployed_at: deployedAt
+      })
+    },
+    *removeDeploymentStatus(deployment, status) {
+      const removed = database.get(
+        'DELETE FROM deployment_statuses WHERE deployment = ? AND status = ? RETURNING environment',
+        deployment,
+        status
+      )
+      if (removed !== null) countListed(database, String(removed.environment), { statuses: -1 })
+    },
 
     request: (deploymentId) => get<RequestRecord>('SELECT doc FROM requests WHERE deployment_id = ?', deploymentId),
     putRequest: (request) =>
@@ -343,13 +392,15 @@ export function createTransaction(database: Database): Transaction {
     image: (manifestDigest) => get<ImageRecord>('SELECT doc FROM images WHERE manifest_digest = ?', manifestDigest),
     putImage: (image) => write('images', { manifest_digest: image.manifestDigest, doc: JSON.stringify(image) }),
 
-    *addScanJob(job) {
+    *addScanJob({ cause, ...job }) {
       const known = waitingJob(job.repository, job.tag)
       // A waiting job has not asked the registry yet, so it will see what this one wants to see; it becomes due at once.
       const record: Omit<ScanJob, 'id'> = {
         ...job,
+        causes: [...new Set([...(known?.causes ?? []), cause])],
+        digestHint: job.digestHint ?? known?.digestHint ?? null,
         state: 'queued',
-        dueAt: job.requestedAt,
+        dueAt: Math.min(known?.dueAt ?? job.requestedAt, job.requestedAt),
         attempts: 0,
         lapses: 0,
         leaseOwner: null,
@@ -361,7 +412,7 @@ export function createTransaction(database: Database): Transaction {
         endedAt: null
       }
       if (known !== null) {
-        putJob(database, { ...record, id: known.id, dueAt: Math.min(known.dueAt, job.requestedAt) })
+        putJob(database, { ...record, id: known.id })
         return known.id
       }
       return database.run(
@@ -388,7 +439,8 @@ export function createTransaction(database: Database): Transaction {
         'links',
         'rollouts',
         'service_actions',
-        'running'
+        'running',
+        'list_totals'
       ]) {
         database.run(`DELETE FROM ${table}`)
       }
