@@ -6,12 +6,12 @@
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compose, createLog, type Service } from '../src/compose.ts'
+import { compose, createLog } from '../src/compose.ts'
 import { loadConfig } from '../src/config/config.ts'
 import { pushImage } from '../test/fakes/image-builder.ts'
 import { startRegistry } from '../test/fakes/registry.ts'
 import { startSqs } from '../test/fakes/sqs.ts'
-import { startOnKnownPort } from './known-port.ts'
+import { knownPort } from './known-port.ts'
 import { platformImages } from './platform-images.ts'
 import { makeQueues } from './queues.ts'
 import { tellStory } from './story.ts'
@@ -31,23 +31,10 @@ const started: { close(): Promise<void> | void }[] = []
 async function startService(settings: NodeJS.ProcessEnv, logFile: string): Promise<string> {
   const log = createWriteStream(logFile)
   started.push({ close: () => new Promise((resolve) => log.end(resolve)) })
-  return startOnKnownPort(
-    'api',
-    async (port) => {
-      const environment = { ...settings, PORT: String(port) }
-      const config = loadConfig(environment)
-      const service: Service = await compose({ config, log: createLog(config, log), environment })
-      try {
-        const address = await service.start()
-        started.push({ close: () => service.stop() })
-        return address
-      } catch (error) {
-        await service.stop()
-        throw error
-      }
-    },
-    say
-  )
+  const config = loadConfig(settings)
+  const service = await compose({ config, log: createLog(config, log), environment: settings })
+  started.push({ close: () => service.stop() })
+  return service.start()
 }
 
 async function call<T>(url: string, body?: object): Promise<T> {
@@ -78,12 +65,13 @@ async function play(): Promise<void> {
   started.push({ close: () => rmSync(folder, { recursive: true, force: true }) })
 
   say('Starting an SQS emulator, a registry and the service …')
-  const sqs = await startOnKnownPort('sqs', (port) => startSqs({ port }), say)
+  const sqs = await startSqs({ port: await knownPort('sqs', say) })
   started.push(sqs)
   const queues = await makeQueues(sqs)
-  const registry = await startOnKnownPort('registry', (port) => startRegistry({ port }), say)
+  const registry = await startRegistry({ port: await knownPort('registry', say) })
   started.push(registry)
   const settings = {
+    PORT: String(await knownPort('api', say)),
     STORE_URL: `sqlite:${join(folder, 'cdp.db')}`,
     ECS_EVENTS_QUEUE_URL: queues.ecs,
     ECR_EVENTS_QUEUE_URL: queues.ecr,

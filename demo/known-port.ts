@@ -1,21 +1,20 @@
-/** The ports that people know. */
-export const KNOWN_PORTS = { api: 5094, registry: 5000, sqs: 4566 } as const
+import { createServer } from 'node:net'
 
-/**
- * Starts something on the port that people know it by; where that is taken, on a free one, and `say`s so.
- * @param start is given the port; 0 is any free one. It listens, or throws what listening fails with.
- */
-export async function startOnKnownPort<T>(
-  name: keyof typeof KNOWN_PORTS,
-  start: (port: number) => Promise<T>,
-  say: (line: string) => void
-): Promise<T> {
+/** The ports that people know. */
+const KNOWN_PORTS = { api: 5094, registry: 5000, sqs: 4566 } as const
+const NAMES = { api: 'API', registry: 'registry', sqs: 'SQS emulator' } as const
+
+/** The port that people know something by; where that is taken, 0, which is any free one, and `say` is told. */
+export async function knownPort(name: keyof typeof KNOWN_PORTS, say: (line: string) => void): Promise<number> {
   const port = KNOWN_PORTS[name]
-  try {
-    return await start(port)
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error
-    say(`Port ${port} is taken: the ${name === 'sqs' ? 'SQS emulator' : name} gets a free one.`)
-    return start(0)
-  }
+  const probe = createServer()
+  const isFree = await new Promise<boolean>((resolve, reject) => {
+    probe.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(false) : reject(error)
+    )
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
+  if (isFree) return port
+  say(`Port ${port} is taken: the ${NAMES[name]} gets a free one.`)
+  return 0
 }
