@@ -344,7 +344,12 @@ export interface LayerRecord {
   readonly scannerVersion: number
   /** Every path with its kind, encoded by `layers/`. */
   readonly listing: Uint8Array
-  readonly files: readonly { readonly path: string; readonly content: Digest; readonly size: number; readonly mode: number }[]
+  readonly files: readonly {
+    readonly path: string
+    readonly content: Digest
+    readonly size: number
+    readonly mode: number
+  }[]
   /** What was left out, and why. */
   readonly problems: readonly { readonly path: string | null; readonly reason: string }[]
   readonly compressedBytes: number
@@ -434,7 +439,11 @@ export interface Transaction {
   task(key: string): Work<TaskRecord | null>
   putTask(task: TaskRecord): Work<void>
   /** The records just before and after this place in the slot, the record `key` itself left out. */
-  slotNeighbours(slot: string, slotOrder: string, key: string): Work<{ previous: TaskRecord | null; next: TaskRecord | null }>
+  slotNeighbours(
+    slot: string,
+    slotOrder: string,
+    key: string
+  ): Work<{ previous: TaskRecord | null; next: TaskRecord | null }>
   /** The tasks of a repository that name this tag, or one of these digests. */
   tasksOfImage(repository: string, tag: string, digests: readonly string[]): Work<readonly TaskRecord[]>
   /** Live tasks of a service in an environment, one-off tasks left out. */
@@ -562,7 +571,11 @@ export interface Store {
   image(manifestDigest: Digest): Promise<ImageRecord | null>
   layer(digest: Digest): Promise<LayerRecord | null>
   /** Stores a verified layer with the contents and extractions that are not there yet; again changes nothing. */
-  putLayer(layer: LayerRecord, contents: readonly ContentRecord[], extractions: readonly ExtractionRecord[]): Promise<void>
+  putLayer(
+    layer: LayerRecord,
+    contents: readonly ContentRecord[],
+    extractions: readonly ExtractionRecord[]
+  ): Promise<void>
   /** Which of these contents a version of an extractor has read already. */
   extractions(contents: readonly Digest[]): Promise<readonly ExtractionRecord[]>
   /** A kept file of a layer; null where that layer or path is unknown. */

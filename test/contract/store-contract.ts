@@ -122,11 +122,19 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
     })
 
     describe('the event log', () => {
-      const append = (...keys: readonly string[]) => write(...keys.map((key) => (tx: Transaction) => tx.appendEvent(event({ key }))))
+      const append = (...keys: readonly string[]) =>
+        write(...keys.map((key) => (tx: Transaction) => tx.appendEvent(event({ key }))))
 
       it('keeps an event as it came, at the end', async () => {
         const first = event({ key: 'a' })
-        const bare = event({ key: 'b', channel: 'portal', source: null, detailType: null, account: null, eventId: null })
+        const bare = event({
+          key: 'b',
+          channel: 'portal',
+          source: null,
+          detailType: null,
+          account: null,
+          eventId: null
+        })
         const odd = event({ key: 'c', outcome: 'rejected', reason: 'why', body: ' {"a":\n"\u0000é👍\\ud800"} ' })
         for (const one of [first, bare, odd]) expect(await ask((tx) => tx.appendEvent(one))).toBe(true)
         const kept = await store.eventsAfter(0, 10)
@@ -317,11 +325,17 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         expect((await ask((tx) => tx.task('a')))?.deploymentId).toBe('portal-1')
         expect((await ask((tx) => tx.task('b')))?.deploymentId).toBe('id-1')
         expect((await store.tasksOfDeployment('deployment-1', 10)).map((one) => one.deploymentId)).toEqual(['portal-1'])
-        expect((await ask((tx) => tx.liveTasks('dev', 'orders'))).map((one) => one.deploymentId).sort()).toEqual(['id-1', 'portal-1'])
+        expect((await ask((tx) => tx.liveTasks('dev', 'orders'))).map((one) => one.deploymentId).sort()).toEqual([
+          'id-1',
+          'portal-1'
+        ])
       })
 
       it('are ordered by their public id in lists as soon as it changes', async () => {
-        await putTasks(task({ key: 'a', deployment: 'a', deploymentId: 'id-1' }), task({ key: 'b', deployment: 'b', deploymentId: 'id-2' }))
+        await putTasks(
+          task({ key: 'a', deployment: 'a', deploymentId: 'id-1' }),
+          task({ key: 'b', deployment: 'b', deploymentId: 'id-2' })
+        )
         await write(
           (tx) => tx.putDeployment(deployment({ key: 'a', deploymentId: 'id-1' })),
           (tx) => tx.putDeployment(deployment({ key: 'b', deploymentId: 'id-2' })),
@@ -422,7 +436,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           task({ key: 'e', task: 'arn:1', createdAt: NOON + 7 }),
           task({ key: 'other', deployment: 'deployment-2' })
         )
-        const keys = async (limit: number) => (await store.tasksOfDeployment('deployment-1', limit)).map(({ key }) => key)
+        const keys = async (limit: number) =>
+          (await store.tasksOfDeployment('deployment-1', limit)).map(({ key }) => key)
         expect(await keys(10)).toEqual(['a', 'd', 'e', 'c', 'b'])
         expect(await keys(2)).toEqual(['a', 'd'])
         expect(await store.tasksOfDeployment('none', 10)).toEqual([])
@@ -456,7 +471,16 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
                   const key = `${environment} ${service} ${id} ${createdAt} ${arn}`
                   const startedAt = arn === 'arn:2' ? createdAt + 5 : null
                   const of = `${environment} ${service} ${id}`
-                  return task({ key, environment, service, task: arn, createdAt, startedAt, deployment: of, deploymentId: id })
+                  return task({
+                    key,
+                    environment,
+                    service,
+                    task: arn,
+                    createdAt,
+                    startedAt,
+                    deployment: of,
+                    deploymentId: id
+                  })
                 })
               )
             )
@@ -476,7 +500,10 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           )
         )
         const { shuffled } = createRandom(7)
-        await putTasks(...shuffled(tasks), task({ key: 'unknown', service: null, version: null, deployment: null, deploymentId: null }))
+        await putTasks(
+          ...shuffled(tasks),
+          task({ key: 'unknown', service: null, version: null, deployment: null, deploymentId: null })
+        )
         await write(...shuffled(deployments).map((one) => (tx: Transaction) => tx.putDeployment(one)))
         await write(...shuffled(requests).map((one) => (tx: Transaction) => tx.putRequest(one)))
         await write((tx) => tx.putRequest(request({ deploymentId: 'started', started: true })))
@@ -495,8 +522,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       function inOrder(a: DeploymentRow, b: DeploymentRow): number {
         for (const [index, one] of fields(a).entries()) {
           const other = fields(b)[index] ?? ''
-          const order =
-            typeof one === 'number' ? one - Number(other) : compareText(one, String(other))
+          const order = typeof one === 'number' ? one - Number(other) : compareText(one, String(other))
           if (order !== 0) return order
         }
         return 0
@@ -525,7 +551,10 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           shown.push(...rows)
         }
         expect(shown).toEqual(expected)
-        expect(await store.deploymentRows({}, { offset: expected.length, limit: 5 })).toEqual({ rows: [], total: expected.length })
+        expect(await store.deploymentRows({}, { offset: expected.length, limit: 5 })).toEqual({
+          rows: [],
+          total: expected.length
+        })
         expect(await store.deploymentRows({ environment: 'none' }, ALL)).toEqual({ rows: [], total: 0 })
       })
 
@@ -558,10 +587,17 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putDeployment(deployment({ deploymentId: 'id-1' })),
           (tx) => tx.putDeployment(deployment({ key: 'deployment-2', environment: 'test', deploymentId: 'id-2' })),
           (tx) => tx.putDeployment(deployment({ key: 'deployment-3', deploymentId: 'id-1' })),
-          (tx) => tx.putDeploymentStatus(status({ deployment: 'deployment-3', newestTask: 'd', count: 5, deployedAt: NOON + 1 })),
-          (tx) => tx.putDeploymentStatus(status({ status: 'STOPPED', newestTask: 'b', count: 3, deployedAt: NOON + 1 })),
+          (tx) =>
+            tx.putDeploymentStatus(
+              status({ deployment: 'deployment-3', newestTask: 'd', count: 5, deployedAt: NOON + 1 })
+            ),
+          (tx) =>
+            tx.putDeploymentStatus(status({ status: 'STOPPED', newestTask: 'b', count: 3, deployedAt: NOON + 1 })),
           (tx) => tx.putDeploymentStatus(status({ newestTask: 'a', count: 2, deployedAt: NOON + 1 })),
-          (tx) => tx.putDeploymentStatus(status({ deployment: 'deployment-2', newestTask: 'c', environment: 'test', deployedAt: NOON + 2 })),
+          (tx) =>
+            tx.putDeploymentStatus(
+              status({ deployment: 'deployment-2', newestTask: 'c', environment: 'test', deployedAt: NOON + 2 })
+            ),
           (tx) => tx.putRequest(request({ deploymentId: 'id-0', requestedAt: NOON + 1 })),
           (tx) => tx.putRequest(request({ deploymentId: 'started', started: true }))
         )
@@ -575,7 +611,12 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         expect(await shown('test')).toEqual(['c1', 1])
         expect(await shown(undefined, { offset: 1, limit: 2 })).toEqual(['request a2', 5])
         const { rows } = await store.squashedRows({}, ALL)
-        expect(rows.at(-1)).toEqual({ kind: 'task', task: task({ key: 'b', status: 'STOPPED' }), deployment: deployment(), count: 3 })
+        expect(rows.at(-1)).toEqual({
+          kind: 'task',
+          task: task({ key: 'b', status: 'STOPPED' }),
+          deployment: deployment(),
+          count: 3
+        })
         await write((tx) => tx.removeDeploymentStatus('deployment-1', 'STOPPED'))
         await write((tx) => tx.removeDeploymentStatus('deployment-1', 'STOPPED'))
         expect(await shown('dev')).toEqual(['request a2 d5', 3])
@@ -598,7 +639,10 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         await write(
           (tx) => tx.putRequest(request({ deploymentId: 'b', requestedAt: NOON + 1, version: 'v1.0.0' })),
           (tx) => tx.putRequest(request({ deploymentId: 'a', requestedAt: NOON + 1 })),
-          (tx) => tx.putRequest(request({ deploymentId: 'c', requestedAt: NOON, requestedService: 'the-image', started: true })),
+          (tx) =>
+            tx.putRequest(
+              request({ deploymentId: 'c', requestedAt: NOON, requestedService: 'the-image', started: true })
+            ),
           (tx) => tx.putRequest(request({ deploymentId: 'd', version: '1.0.1' })),
           (tx) => tx.putRequest(request({ deploymentId: 'e', environment: 'test' })),
           (tx) => tx.putRequest(request({ deploymentId: 'f', service: 'payments' }))
@@ -638,7 +682,14 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       })
 
       it('keep the last rollout of each', async () => {
-        const rollout = { account: '1', ecsDeploymentId: 'ecs-svc/1', eventName: 'IN_PROGRESS', eventType: null, reason: null, at: NOON }
+        const rollout = {
+          account: '1',
+          ecsDeploymentId: 'ecs-svc/1',
+          eventName: 'IN_PROGRESS',
+          eventType: null,
+          reason: null,
+          at: NOON
+        }
         const later = { ...rollout, eventName: 'COMPLETED', eventType: 'INFO', reason: 'r', at: NOON + 1 }
         await write(
           (tx) => tx.putRollout(rollout),
@@ -692,8 +743,15 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           ['orders', 'test'],
           ['orders', 'dev']
         ] as const
-        await write(...places.map(([service, environment]) => (tx: Transaction) => tx.putRunning(running({ service, environment }))))
-        const shown = async (service?: string) => (await store.running(service)).map((one) => `${one.service} ${one.environment}`)
+        await write(
+          ...places.map(
+            ([service, environment]) =>
+              (tx: Transaction) =>
+                tx.putRunning(running({ service, environment }))
+          )
+        )
+        const shown = async (service?: string) =>
+          (await store.running(service)).map((one) => `${one.service} ${one.environment}`)
         expect(await shown()).toEqual(['orders dev', 'orders test', 'payments dev'])
         expect(await shown('orders')).toEqual(['orders dev', 'orders test'])
         expect(await shown('none')).toEqual([])
@@ -702,7 +760,13 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       })
 
       it('is one record for each service and environment, the last that was put', async () => {
-        const changed = running({ runningCount: 9, versions: [{ version: '2.0.0', count: 4 }, { version: '1.0.0', count: 5 }] })
+        const changed = running({
+          runningCount: 9,
+          versions: [
+            { version: '2.0.0', count: 4 },
+            { version: '1.0.0', count: 5 }
+          ]
+        })
         await write((tx) => tx.putRunning(running()))
         expect(await store.running()).toEqual([running()])
         await write((tx) => tx.putRunning(changed))
@@ -720,12 +784,21 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         (tx) => tx.putDeploymentStatus(status()),
         (tx) => tx.putRequest(request()),
         (tx) => tx.putLink({ account: '1', ecsDeploymentId: 'e', portalId: 'p', user: null, userId: null, at: NOON }),
-        (tx) => tx.putRollout({ account: '1', ecsDeploymentId: 'e', eventName: 'n', eventType: null, reason: null, at: NOON }),
+        (tx) =>
+          tx.putRollout({
+            account: '1',
+            ecsDeploymentId: 'e',
+            eventName: 'n',
+            eventType: null,
+            reason: null,
+            at: NOON
+          }),
         (tx) => tx.putServiceAction(action()),
         (tx) => tx.putRunning(running()),
         (tx) => tx.putTag({ repository: 'orders', tag: '1.0.0', pushedAt: NOON, deletedAt: null }),
         (tx) => tx.putArtifact(artifact()),
-        (tx) => tx.putRevision({ repository: 'orders', digest: digest(1), tag: '1.0.0', service: null, resolvedAt: NOON }),
+        (tx) =>
+          tx.putRevision({ repository: 'orders', digest: digest(1), tag: '1.0.0', service: null, resolvedAt: NOON }),
         (tx) => tx.putImage(image()),
         (tx) => tx.addScanJob(job())
       )
@@ -792,7 +865,16 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putArtifact(artifact({ repository: 'orders-two' })),
           (tx) => tx.putArtifact(artifact({ repository: 'a/team' }))
         )
-        const ofOrders = ['123456789012345678901.0.0', '70000.0.0', '10.0.0', 'v9.9.9', '9.9.9', '1.0.0', '0.0.0', 'latest']
+        const ofOrders = [
+          '123456789012345678901.0.0',
+          '70000.0.0',
+          '10.0.0',
+          'v9.9.9',
+          '9.9.9',
+          '1.0.0',
+          '0.0.0',
+          'latest'
+        ]
         expect((await store.artifacts('orders')).map(({ tag }) => tag)).toEqual(ofOrders)
         expect((await store.artifacts()).map(({ repository, tag }) => `${repository}:${tag}`)).toEqual([
           'a/team:1.0.0',
@@ -808,7 +890,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putArtifact(artifact({ tag: '10.0.0' })),
           (tx) => tx.putArtifact(artifact({ tag: '99.0.0', deletedAt: NOON })),
           (tx) => tx.putArtifact(artifact({ tag: '11.0.0', service: null })),
-          (tx) => tx.putArtifact(artifact({ repository: 'search', tag: '0.0.0', service: 'search', placeholder: true })),
+          (tx) =>
+            tx.putArtifact(artifact({ repository: 'search', tag: '0.0.0', service: 'search', placeholder: true })),
           (tx) => tx.putArtifact(artifact({ repository: 'mail', tag: '0.0.0', service: 'mail', placeholder: true })),
           (tx) => tx.putArtifact(artifact({ repository: 'mailer', tag: 'latest', service: 'mail' })),
           (tx) => tx.putArtifact(artifact({ repository: 'gone', service: 'gone', deletedAt: NOON }))
@@ -853,7 +936,11 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putArtifact(artifact({ tag: '3.0.0', manifestDigest: digest(9) }))
         )
         const found = await ask((tx) => tx.artifactsOfManifest(digest(2)))
-        expect(found.map(({ repository, tag }) => `${repository}:${tag}`).sort()).toEqual(['a:1.0.0', 'orders:1.0.0', 'orders:2.0.0'])
+        expect(found.map(({ repository, tag }) => `${repository}:${tag}`).sort()).toEqual([
+          'a:1.0.0',
+          'orders:1.0.0',
+          'orders:2.0.0'
+        ])
       })
     })
 
@@ -898,7 +985,10 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
 
       it('keep labels of any name', async () => {
         const labels = Object.fromEntries(
-          ['org.opencontainers.image.title', '$where', 'a b', '', '__proto__', 'constructor', 'é👍'].map((name) => [name, `of ${name}`])
+          ['org.opencontainers.image.title', '$where', 'a b', '', '__proto__', 'constructor', 'é👍'].map((name) => [
+            name,
+            `of ${name}`
+          ])
         )
         expect(Object.keys(labels)).toContain('__proto__')
         await write((tx) => tx.putImage(image({ labels })))
@@ -912,7 +1002,14 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           extractor: 'npm-package-json',
           extractorVersion: 2,
           packages: [
-            { purl: 'pkg:npm/a@1', type: 'npm', namespace: null, name: 'a', version: '1', evidence: 'installed' as const }
+            {
+              purl: 'pkg:npm/a@1',
+              type: 'npm',
+              namespace: null,
+              name: 'a',
+              version: '1',
+              evidence: 'installed' as const
+            }
           ],
           error: null
         }
@@ -944,7 +1041,11 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         const bytes = Buffer.from('{}')
         await store.putLayer(layer(), [{ digest: digest(6), bytes }], [])
         const files = [{ path: 'pom.xml', content: digest(8), size: 3, mode: 0o644 }]
-        await store.putLayer(layer({ scannerVersion: 2, files }), [{ digest: digest(8), bytes: Buffer.from('<a>') }], [])
+        await store.putLayer(
+          layer({ scannerVersion: 2, files }),
+          [{ digest: digest(8), bytes: Buffer.from('<a>') }],
+          []
+        )
         expect(await store.layer(digest(4))).toMatchObject({ scannerVersion: 2, files })
         expect(Buffer.from((await store.layerFile(digest(4), 'pom.xml')) ?? []).toString()).toBe('<a>')
       })
@@ -952,7 +1053,10 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       it('hold an empty content, one of every byte, and one of 15 MiB', async () => {
         const every = Uint8Array.from({ length: 256 }, (_, byte) => byte)
         const large = Buffer.alloc(15 * MiB, 'large')
-        const contents = [new Uint8Array(0), every, large].map((bytes, index) => ({ digest: digest(100 + index), bytes }))
+        const contents = [new Uint8Array(0), every, large].map((bytes, index) => ({
+          digest: digest(100 + index),
+          bytes
+        }))
         const files = contents.map((content, index) => ({
           path: `file-${index}`,
           content: content.digest,
@@ -963,7 +1067,12 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         for (const { path, content } of files) {
           const bytes = await store.layerFile(digest(4), path)
           expect(bytes).not.toBeNull()
-          expect(Buffer.compare(bytes ?? Buffer.from('none'), contents.find((one) => one.digest === content)?.bytes ?? Buffer.of(0))).toBe(0)
+          expect(
+            Buffer.compare(
+              bytes ?? Buffer.from('none'),
+              contents.find((one) => one.digest === content)?.bytes ?? Buffer.of(0)
+            )
+          ).toBe(0)
         }
       })
 
@@ -1030,7 +1139,15 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         const id = await add({ digestHint: 'sha256:first' })
         const leased = await lease(NOON)
         // It failed, and waits for its third attempt.
-        await put({ ...(leased as ScanJob), ...free, state: 'queued', attempts: 2, dueAt: NOON + MINUTE, errorCode: 'x', error: 'y' })
+        await put({
+          ...(leased as ScanJob),
+          ...free,
+          state: 'queued',
+          attempts: 2,
+          dueAt: NOON + MINUTE,
+          errorCode: 'x',
+          error: 'y'
+        })
         expect(await add({ cause: 'admin', requestedAt: NOON + 5 })).toBe(id)
         expect(await known(id)).toMatchObject({
           causes: ['push', 'admin'],
@@ -1044,7 +1161,11 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         })
         expect(await add({ digestHint: 'sha256:second', requestedAt: NOON + 9 })).toBe(id)
         // Never later than it was due before.
-        expect(await known(id)).toMatchObject({ causes: ['push', 'admin'], digestHint: 'sha256:second', dueAt: NOON + 5 })
+        expect(await known(id)).toMatchObject({
+          causes: ['push', 'admin'],
+          digestHint: 'sha256:second',
+          dueAt: NOON + 5
+        })
         expect((await store.scanJobs(undefined, ALL)).total).toBe(1)
         expect(await add({ tag: '2.0.0' })).not.toBe(id)
         expect(await add({ repository: 'payments' })).not.toBe(id)
@@ -1081,7 +1202,15 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       it('say who works on them, until when, at which attempt', async () => {
         const id = await add()
         const leased = await lease(NOON, 'me')
-        expect(leased).toMatchObject({ id, state: 'running', leaseOwner: 'me', leaseUntil: NOON + LEASE_MS, token: 1, attempts: 1, lapses: 0 })
+        expect(leased).toMatchObject({
+          id,
+          state: 'running',
+          leaseOwner: 'me',
+          leaseUntil: NOON + LEASE_MS,
+          token: 1,
+          attempts: 1,
+          lapses: 0
+        })
         expect(await store.scanJob(id)).toEqual(leased)
       })
 
@@ -1092,7 +1221,13 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         const waiting = (await lease(NOON + LEASE_MS - 1, 'me'))?.id
         expect(waiting).not.toBe(id)
         await add({ tag: '3.0.0', requestedAt: NOON - MINUTE })
-        expect(await lease(NOON + LEASE_MS, 'me')).toMatchObject({ id, leaseOwner: 'me', token: 2, attempts: 2, lapses: 1 })
+        expect(await lease(NOON + LEASE_MS, 'me')).toMatchObject({
+          id,
+          leaseOwner: 'me',
+          token: 2,
+          attempts: 2,
+          lapses: 1
+        })
       })
 
       it('are kept while the lease is renewed, by nobody with an older token', async () => {
@@ -1135,7 +1270,16 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         for (const [index, state] of JOB_STATES.entries()) {
           const id = await add({ tag: `${index}.0.0` })
           ids.push(id)
-          await put({ ...(await known(id)), state, errorCode: 'not-found', error: 'e', note: 'n', endedAt: NOON, lapses: 2, token: 9 })
+          await put({
+            ...(await known(id)),
+            state,
+            errorCode: 'not-found',
+            error: 'e',
+            note: 'n',
+            endedAt: NOON,
+            lapses: 2,
+            token: 9
+          })
         }
         const shown = async (state: Parameters<Store['scanJobs']>[0], page = ALL) => {
           const { rows, total } = await store.scanJobs(state, page)
@@ -1145,7 +1289,14 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         expect(await shown(undefined, { offset: 1, limit: 2 })).toEqual([ids.toReversed().slice(1, 3), 5])
         expect(await shown('failed')).toEqual([[ids[JOB_STATES.indexOf('failed')]], 1])
         expect(await store.countScanJobs()).toEqual({ queued: 1, running: 1, done: 1, failed: 1, cancelled: 1 })
-        expect(await known(ids[2] ?? 0)).toMatchObject({ errorCode: 'not-found', error: 'e', note: 'n', endedAt: NOON, lapses: 2, token: 9 })
+        expect(await known(ids[2] ?? 0)).toMatchObject({
+          errorCode: 'not-found',
+          error: 'e',
+          note: 'n',
+          endedAt: NOON,
+          lapses: 2,
+          token: 9
+        })
       })
     })
 
@@ -1174,7 +1325,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         await store.takeLease('serving', 's', NOON, 100)
         await store.takeLease('Serving/c', 'c', NOON, 100)
         await store.takeLease('xserving/d', 'd', NOON, 100)
-        const names = async (prefix: string, now: number) => (await store.leases(prefix, now)).map((lease) => lease.name)
+        const names = async (prefix: string, now: number) =>
+          (await store.leases(prefix, now)).map((lease) => lease.name)
         expect(await store.leases('serving/', NOON)).toEqual([
           { name: 'serving/a', owner: 'a', until: NOON + 50 },
           { name: 'serving/b', owner: 'b', until: NOON + 100 }
@@ -1198,14 +1350,24 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
     })
 
     describe('values', () => {
-      it.each([0, -1, -62_135_596_800_000, NOON + 1, 253_402_387_140_000, 8.64e15])('keep the time %d to the millisecond', async (at) => {
-        await putTasks(task({ createdAt: at, startedAt: at, stoppedAt: at, latest: { ...task().latest, at, version: Number.MAX_SAFE_INTEGER } }))
-        const kept = await ask((tx) => tx.task('task-1'))
-        expect(kept).toMatchObject({ createdAt: at, startedAt: at, stoppedAt: at })
-        expect(kept?.latest).toMatchObject({ at, version: Number.MAX_SAFE_INTEGER })
-        await write((tx) => tx.appendEvent(event({ time: at, sentAt: at, receivedAt: at })))
-        expect((await store.eventsAfter(0, 1))[0]).toMatchObject({ time: at, sentAt: at, receivedAt: at })
-      })
+      it.each([0, -1, -62_135_596_800_000, NOON + 1, 253_402_387_140_000, 8.64e15])(
+        'keep the time %d to the millisecond',
+        async (at) => {
+          await putTasks(
+            task({
+              createdAt: at,
+              startedAt: at,
+              stoppedAt: at,
+              latest: { ...task().latest, at, version: Number.MAX_SAFE_INTEGER }
+            })
+          )
+          const kept = await ask((tx) => tx.task('task-1'))
+          expect(kept).toMatchObject({ createdAt: at, startedAt: at, stoppedAt: at })
+          expect(kept?.latest).toMatchObject({ at, version: Number.MAX_SAFE_INTEGER })
+          await write((tx) => tx.appendEvent(event({ time: at, sentAt: at, receivedAt: at })))
+          expect((await store.eventsAfter(0, 1))[0]).toMatchObject({ time: at, sentAt: at, receivedAt: at })
+        }
+      )
 
       const texts = {
         'that is SQL': "'; DROP TABLE tasks; --",
@@ -1238,7 +1400,9 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       it('tell texts apart that some orders take for one', async () => {
         // Names are compared by code unit: no case is folded, no accent dropped, no blank trimmed.
         const names = ['a', 'A', 'a ', 'á', 'a\u0301', '']
-        await write(...names.map((service) => (tx: Transaction) => tx.putRunning(running({ service, environment: 'dev' }))))
+        await write(
+          ...names.map((service) => (tx: Transaction) => tx.putRunning(running({ service, environment: 'dev' })))
+        )
         expect((await store.running()).map(({ service }) => service)).toEqual([...names].sort(compareText))
         for (const name of names) expect(await store.running(name)).toHaveLength(1)
       })

@@ -109,7 +109,7 @@ export const MIGRATIONS: readonly string[] = [
     doc TEXT NOT NULL
   ) STRICT;
   CREATE INDEX requests_version ON requests (environment, service, version_key, requested_at);
-  CREATE INDEX requests_name ON requests (requested_service);
+  CREATE INDEX requests_name ON requests (requested_service, deployment_id);
   CREATE INDEX requests_waiting ON requests (requested_at DESC, environment, service, deployment_id) WHERE started = 0;
   CREATE INDEX requests_waiting_environment ON requests (environment, requested_at DESC, service, deployment_id)
     WHERE started = 0;

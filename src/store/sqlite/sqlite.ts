@@ -197,7 +197,10 @@ export function createSqliteStore(path: string, options: DatabaseOptions = {}): 
       const ecsId = id.startsWith('ecs-svc/') ? id : `ecs-svc/${id}`
       const named = (column: string, value: string) =>
         recordOf<DeploymentRecord>(
-          database.get(`SELECT doc FROM deployments WHERE ${column} = ? ORDER BY begun_at DESC, key DESC LIMIT 1`, value)
+          database.get(
+            `SELECT doc FROM deployments WHERE ${column} = ? ORDER BY begun_at DESC, key DESC LIMIT 1`,
+            value
+          )
         )
       const fits = [
         named('portal_id', id),
@@ -362,14 +365,17 @@ export function createSqliteStore(path: string, options: DatabaseOptions = {}): 
     },
 
     async leaseScanJob(owner, now, leaseMs) {
+      // Left to itself, SQLite takes the index of all states and sorts every job that waits.
       return database.transact(() => {
         const row =
           database.get(
-            `SELECT id, doc FROM scan_jobs WHERE state = 'running' AND lease_until <= ? ORDER BY lease_until, id LIMIT 1`,
+            `SELECT id, doc FROM scan_jobs INDEXED BY scan_jobs_lease
+             WHERE state = 'running' AND lease_until <= ? ORDER BY lease_until, id LIMIT 1`,
             now
           ) ??
           database.get(
-            `SELECT id, doc FROM scan_jobs WHERE state = 'queued' AND due_at <= ? ORDER BY due_at, id LIMIT 1`,
+            `SELECT id, doc FROM scan_jobs INDEXED BY scan_jobs_due
+             WHERE state = 'queued' AND due_at <= ? ORDER BY due_at, id LIMIT 1`,
             now
           )
         const job = jobOf(row)
@@ -397,8 +403,8 @@ export function createSqliteStore(path: string, options: DatabaseOptions = {}): 
     },
     async nextScanJobDue() {
       const row = database.get(
-        `SELECT (SELECT min(due_at) FROM scan_jobs WHERE state = 'queued') AS due,
-           (SELECT min(lease_until) FROM scan_jobs WHERE state = 'running') AS lease`
+        `SELECT (SELECT min(due_at) FROM scan_jobs INDEXED BY scan_jobs_due WHERE state = 'queued') AS due,
+           (SELECT min(lease_until) FROM scan_jobs INDEXED BY scan_jobs_lease WHERE state = 'running') AS lease`
       )
       const times = [row?.due, row?.lease].filter((time) => typeof time === 'number')
       return times.length === 0 ? null : Math.min(...times)

@@ -1,3 +1,4 @@
+import { versionSortKey } from '../../domain/version.ts'
 import type {
   ArtifactRecord,
   DeploymentRecord,
@@ -13,7 +14,6 @@ import type {
   Transaction,
   Work
 } from '../port.ts'
-import { versionSortKey } from '../../domain/version.ts'
 import type { Database, Row, Value } from './database.ts'
 
 /** The record of a row: its `doc`. */
@@ -85,13 +85,18 @@ export function createTransaction(database: Database): Transaction {
 
   const waitingJob = (repository: string, tag: string) =>
     jobOf(
-      database.get(`SELECT id, doc FROM scan_jobs WHERE repository = ? AND tag = ? AND state = 'queued'`, repository, tag)
+      database.get(
+        `SELECT id, doc FROM scan_jobs WHERE repository = ? AND tag = ? AND state = 'queued'`,
+        repository,
+        tag
+      )
     )
 
   return {
     *appendEvent(event) {
       // Not an INSERT that gives way to a known key: it would use up a number all the same, and the log would seem trimmed.
-      if (database.run('UPDATE events SET duplicates = duplicates + 1 WHERE key = ?', event.key).changes > 0) return false
+      if (database.run('UPDATE events SET duplicates = duplicates + 1 WHERE key = ?', event.key).changes > 0)
+        return false
       database.run(
         `INSERT INTO events (key, channel, source, detail_type, account, event_id, time, sent_at, received_at, message_id,
            body, outcome, reason)
@@ -167,7 +172,11 @@ export function createTransaction(database: Database): Transaction {
     },
     *tasksOfImage(repository, tag, digests) {
       const having = (column: string, value: string) =>
-        database.all(`SELECT key, doc, deployment_id FROM tasks WHERE repository = ? AND ${column} = ?`, repository, value)
+        database.all(
+          `SELECT key, doc, deployment_id FROM tasks WHERE repository = ? AND ${column} = ?`,
+          repository,
+          value
+        )
       const rows = [
         ...having('tag', tag),
         ...digests.flatMap((digest) => [...having('digest', digest), ...having('image_digest', digest)])
@@ -311,7 +320,10 @@ export function createTransaction(database: Database): Transaction {
         versionSortKey(version)
       ),
     requestsNaming: (requestedService) =>
-      list<RequestRecord>('SELECT doc FROM requests WHERE requested_service = ? ORDER BY deployment_id', requestedService),
+      list<RequestRecord>(
+        'SELECT doc FROM requests WHERE requested_service = ? ORDER BY deployment_id',
+        requestedService
+      ),
 
     link: (account, ecsDeploymentId) =>
       get<LinkRecord>('SELECT doc FROM links WHERE account = ? AND ecs_deployment_id = ?', account, ecsDeploymentId),
@@ -323,13 +335,14 @@ export function createTransaction(database: Database): Transaction {
         doc: JSON.stringify(link)
       }),
     linksOfPortalId: (portalId) =>
-      list<LinkRecord>(
-        'SELECT doc FROM links WHERE portal_id = ? ORDER BY account, ecs_deployment_id',
-        portalId
-      ),
+      list<LinkRecord>('SELECT doc FROM links WHERE portal_id = ? ORDER BY account, ecs_deployment_id', portalId),
 
     rollout: (account, ecsDeploymentId) =>
-      get<RolloutRecord>('SELECT doc FROM rollouts WHERE account = ? AND ecs_deployment_id = ?', account, ecsDeploymentId),
+      get<RolloutRecord>(
+        'SELECT doc FROM rollouts WHERE account = ? AND ecs_deployment_id = ?',
+        account,
+        ecsDeploymentId
+      ),
     putRollout: (rollout) =>
       write('rollouts', {
         account: rollout.account,
@@ -351,8 +364,7 @@ export function createTransaction(database: Database): Transaction {
       run('DELETE FROM running WHERE environment = ? AND service = ?', environment, service),
 
     tag: (repository, tag) => get<TagRecord>('SELECT doc FROM tags WHERE repository = ? AND tag = ?', repository, tag),
-    putTag: (record) =>
-      write('tags', { repository: record.repository, tag: record.tag, doc: JSON.stringify(record) }),
+    putTag: (record) => write('tags', { repository: record.repository, tag: record.tag, doc: JSON.stringify(record) }),
     artifact: (repository, tag) =>
       get<ArtifactRecord>('SELECT doc FROM artifacts WHERE repository = ? AND tag = ?', repository, tag),
     putArtifact: (artifact) =>
@@ -381,7 +393,11 @@ export function createTransaction(database: Database): Transaction {
         manifestDigest
       ),
     revisionsOfDigest: (repository, digest) =>
-      list<RevisionRecord>('SELECT doc FROM revisions WHERE repository = ? AND digest = ? ORDER BY tag', repository, digest),
+      list<RevisionRecord>(
+        'SELECT doc FROM revisions WHERE repository = ? AND digest = ? ORDER BY tag',
+        repository,
+        digest
+      ),
     putRevision: (revision) =>
       write('revisions', {
         repository: revision.repository,
