@@ -581,15 +581,15 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           task({ key: 'a' }),
           task({ key: 'b', status: 'STOPPED' }),
           task({ key: 'c', environment: 'test', deployment: 'deployment-2' }),
-          task({ key: 'd', deployment: 'deployment-3' })
+          task({ key: 'd', deployment: 'deployment-0' })
         )
         await write(
           (tx) => tx.putDeployment(deployment({ deploymentId: 'id-1' })),
           (tx) => tx.putDeployment(deployment({ key: 'deployment-2', environment: 'test', deploymentId: 'id-2' })),
-          (tx) => tx.putDeployment(deployment({ key: 'deployment-3', deploymentId: 'id-1' })),
+          (tx) => tx.putDeployment(deployment({ key: 'deployment-0', deploymentId: 'id-1' })),
           (tx) =>
             tx.putDeploymentStatus(
-              status({ deployment: 'deployment-3', newestTask: 'd', count: 5, deployedAt: NOON + 1 })
+              status({ deployment: 'deployment-0', newestTask: 'd', count: 5, deployedAt: NOON + 1 })
             ),
           (tx) =>
             tx.putDeploymentStatus(status({ status: 'STOPPED', newestTask: 'b', count: 3, deployedAt: NOON + 1 })),
