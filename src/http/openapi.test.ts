@@ -5,6 +5,7 @@ import { createTestApi, type TestApi } from '../../test/api.ts'
 
 interface Operation {
   readonly summary?: string
+  readonly security?: readonly object[]
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[]
   readonly responses: Readonly<
     Record<string, { readonly content?: Readonly<Record<string, { readonly schema: object }>> }>
@@ -101,6 +102,20 @@ describe('/openapi.json', () => {
         }
       }
     }
+  })
+
+  it('says which routes ask for a token', () => {
+    const asking = Object.entries(description.paths).flatMap(([path, operations]) =>
+      Object.entries(operations).flatMap(([method, { security }]) =>
+        security === undefined ? [] : [`${method} ${path}`]
+      )
+    )
+    expect(asking.sort()).toEqual([
+      'get /events',
+      'post /admin/scan',
+      'post /artifacts/placeholder',
+      'post /deployments'
+    ])
   })
 
   it('refers only to what is there', () => {

@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { needOf } from '../access/access.ts'
 import { type App, answers } from './app.ts'
 
 const DESCRIPTION = `What is running where, what can be deployed, and what is inside it.
@@ -30,6 +31,16 @@ const SWAGGER_PATH = {
   }
 }
 
+type Route = Parameters<typeof jsonSchemaTransform>[0]
+
+/** Says of a route that asks for a token that it does, so that Swagger's page sends the one that was entered. */
+function transformRoute(document: Route): ReturnType<typeof jsonSchemaTransform> {
+  const transformed = jsonSchemaTransform(document)
+  const { method, url } = document.route
+  const asks = [method].flat().some((one) => needOf(one, url) !== 'nothing')
+  return asks ? { ...transformed, schema: { ...transformed.schema, security: [{ bearer: [] }] } } : transformed
+}
+
 type Transformed = Parameters<typeof jsonSchemaTransformObject>[0]
 
 /** The components without the twins that the transform makes for requests, which describe theirs in place. */
@@ -55,7 +66,7 @@ export function registerOpenapi(app: App): void {
       servers: [{ url: '/' }, { url: '/cdp-portal-backend' }],
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }
     },
-    transform: jsonSchemaTransform,
+    transform: transformRoute,
     transformObject
   })
   // The index refers to its files relative to itself, so that it works behind a gateway that knows the prefix only.

@@ -50,6 +50,8 @@ export function eventRoutes(app: App, { access, store }: HttpDeps): void {
       schema: {
         summary: 'The event log, newest first',
         tags: ['events'],
+        // Anybody may look; an admin's token shows more.
+        security: [{}, { bearer: [] }],
         querystring: z.object({
           outcome: z
             .union([z.enum(EVENT_OUTCOMES), z.literal('')], `must be one of ${EVENT_OUTCOMES.join(', ')}`)
