@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { soaked } from '../../test/soak.ts'
 import { ExtractorError, extractors, extractorsOf, isServed, isWanted } from './extractors.ts'
 
 const probe = (path: string) => ({ path, size: 2, mode: 0o644, firstBytes: new Uint8Array() })
@@ -51,7 +52,7 @@ describe('the extractors', () => {
     expect(extractors.every(({ version }) => Number.isInteger(version) && version > 0)).toBe(true)
   })
 
-  it('read any bytes, or say why not, with an ExtractorError', async () => {
+  it('read any bytes, or say why not, with an ExtractorError [soak]', async () => {
     const anything = fc.oneof(
       fc.uint8Array({ maxLength: 400 }),
       fc.json().map((text) => new TextEncoder().encode(text)),
@@ -69,7 +70,7 @@ describe('the extractors', () => {
           if (!(error instanceof ExtractorError)) throw error
         }
       }),
-      { numRuns: 2000 }
+      soaked('extractors on any bytes', 2000)
     )
   })
 

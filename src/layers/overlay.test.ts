@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { soaked } from '../../test/soak.ts'
 import { LayerError } from './layer-error.ts'
 import type { LayerEntry } from './listing.ts'
 import { type OverlayFile, overlay } from './overlay.ts'
@@ -317,12 +318,12 @@ describe('the overlay', () => {
   const layersOf = (extra: readonly string[]) =>
     fc.array(fc.array(entry(extra), { maxLength: 8 }), { minLength: 1, maxLength: 4 })
 
-  it('equals a naive model that applies one entry after the other to a map of paths', () => {
+  it('equals a naive model that applies one entry after the other to a map of paths [soak]', () => {
     fc.assert(
       fc.property(layersOf(['/a', '../b', '/', '..', '.', '../../c/a']), (layers) => {
         expect(shown(...layers)).toEqual(naive(layers))
       }),
-      { numRuns: 2000 }
+      soaked('overlay against a naive model', 2000)
     )
   })
 

@@ -5,6 +5,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { type BuiltLayer, buildLayer, opaque, whiteout } from '../../test/fakes/image-builder.ts'
 import { buildTar, type TarEntrySpec, tarEntry } from '../../test/fakes/tar-builder.ts'
+import { soaked } from '../../test/soak.ts'
 import { digestOf } from '../domain/digest.ts'
 import { LayerError } from './layer-error.ts'
 import type { LayerLimits } from './limits.ts'
@@ -295,7 +296,7 @@ describe('readLayer', () => {
       expect(await failure(reading(blob))).toBe('none')
     })
 
-    it('whatever bytes of the blob are changed', async () => {
+    it('whatever bytes of the blob are changed [soak]', async () => {
       await fc.assert(
         fc.asyncProperty(fc.nat(layer.blob.length - 1), fc.integer({ min: 1, max: 255 }), async (at, change) => {
           const blob = Buffer.from(layer.blob)
@@ -310,7 +311,7 @@ describe('readLayer', () => {
           )
           expect(['none', 'corrupt', 'truncated', 'diff-id-mismatch']).toContain(outcome)
         }),
-        { numRuns: 150 }
+        soaked('layers with changed bytes', 150)
       )
     })
   })
