@@ -40,7 +40,7 @@ const MAX_DEPTH = 64
 
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html ; the senders of tests leave most of it out.
 const eventSchema = z.object({
-  id: z.string().min(1).nullish(),
+  id: z.union([z.string(), z.number().transform(String)]).nullish(),
   'detail-type': z.string().nullish(),
   source: z.string().nullish(),
   account: z.union([z.string(), z.number().transform(String)]).nullish(),
@@ -73,10 +73,16 @@ function parseJson(text: string): { ok: true; value: unknown } | { ok: false; re
   }
 }
 
-/** The times that AWS writes: ISO 8601 with a zone. @returns milliseconds, or null where the text is none. */
+const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?$/
+
+/**
+ * The times that AWS writes: ISO 8601. One without a zone is UTC, as all of AWS's are: not this machine's own.
+ * @returns milliseconds, or null where the text is none.
+ */
 export function parseTime(text: string | null | undefined): number | null {
-  if (typeof text !== 'string' || !/^\d{4}-\d{2}-\d{2}T/.test(text)) return null
-  const time = Date.parse(text)
+  const match = TIME.exec(text ?? '')
+  if (match === null) return null
+  const time = Date.parse(match[1] === undefined ? `${match[0]}Z` : match[0])
   return Number.isNaN(time) ? null : time
 }
 
@@ -121,7 +127,7 @@ export function openEnvelope(channel: Channel, message: QueueMessage): Envelope 
     throw error
   }
   const { data } = parsed
-  const id = data.id ?? message.messageId
+  const id = data.id || message.messageId
   const time = parseTime(data.time)
   return {
     kind: 'event',
