@@ -1,4 +1,4 @@
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { cruise } from 'dependency-cruiser'
 import { describe, expect, it } from 'vitest'
@@ -148,6 +148,16 @@ describe('the parts know only what the picture of the house says', () => {
         dependencies.filter(({ coreModule, resolved }) => !coreModule && !written.includes(resolved))
       )
     expect(packages.map(({ module }) => module)).toEqual([])
+  })
+
+  it('docs/architecture.md has the same table, of the parts that there are', () => {
+    const document = readFileSync(new URL('../docs/architecture.md', import.meta.url), 'utf8')
+    const shown = [...document.matchAll(/^\| `(\w+)` \|.*\| (.*) \|$/gm)].map(([, part = '', allowed = '']) => [
+      part,
+      allowed === EVERY_PART ? EVERY_PART : allowed.split(', ').filter((name) => name !== '–')
+    ])
+    const parts = new Set(written.flatMap((path) => partOf(path) ?? []))
+    expect(Object.fromEntries(shown)).toEqual(Object.fromEntries([...parts].map((part) => [part, MAY_IMPORT[part]])))
   })
 
   it('every part of src is in the table', () => {
