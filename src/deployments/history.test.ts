@@ -39,10 +39,6 @@ describe('the history of a deployment', () => {
 
   it('tells of equal times first what caused the other', () => {
     const history = historyOf({ ...NOTHING, request, actions: [action(5), action(4)] })
-    expect(history.map(({ event }) => event)).toEqual([
-      'SERVICE_STEADY_STATE',
-      'REQUESTED',
-      'SERVICE_STEADY_STATE'
-    ])
+    expect(history.map(({ event }) => event)).toEqual(['SERVICE_STEADY_STATE', 'REQUESTED', 'SERVICE_STEADY_STATE'])
   })
 })

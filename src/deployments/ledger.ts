@@ -7,11 +7,13 @@ import { compareTags, compareText } from '../domain/version.ts'
 import type {
   DeploymentRecord,
   LinkRecord,
+  Period,
   RequestRecord,
   RolloutRecord,
   ServiceActionRecord,
   TaskRecord,
   Transaction,
+  VersionInEnvironment,
   Work
 } from '../store/port.ts'
 import {
@@ -20,7 +22,8 @@ import {
   deploymentKeyOf,
   deriveDeployment,
   mergeLink,
-  originOf
+  originOf,
+  REQUEST_WINDOW_MS
 } from './deployment.ts'
 import { runningRecord } from './running.ts'
 import { deployedAt, mergeTask, settleTask, type TaskObservation } from './task.ts'
@@ -42,7 +45,11 @@ interface TaskChange {
 }
 
 type Place = readonly [environment: string, service: string]
-type Target = readonly [environment: string, service: string, version: string]
+
+/** A version in an environment about which something changed, at the time `at` of its deployment or request. */
+interface Target extends VersionInEnvironment {
+  readonly at: number
+}
 
 /** The service and version of an image, or null while no artifact with a service label is known for it. */
 function* matchImage(
@@ -111,16 +118,37 @@ function* countStatuses(tx: Transaction, changes: readonly TaskChange[]): Work<v
   }
 }
 
+/**
+ * The period around a time outside which nothing bears on who answers whom in it: it is extended while a request is so near that
+ * its 20 minutes reach into it, or those of one inside reach that far. So a change costs the same however long the history.
+ */
+function* periodOfRequests(
+  tx: Transaction,
+  target: Target
+): Work<{ period: Period; requests: readonly RequestRecord[] }> {
+  let period: Period = { from: target.at, to: target.at }
+  for (;;) {
+    const near = { from: period.from - REQUEST_WINDOW_MS, to: period.to + REQUEST_WINDOW_MS }
+    const requests = yield* tx.requestsOfVersion(target, near)
+    const times = requests.map((request) => request.requestedAt)
+    const wider = { from: Math.min(period.from, ...times), to: Math.max(period.to, ...times) }
+    if (wider.from === period.from && wider.to === period.to) return { period, requests }
+    period = wider
+  }
+}
+
 /** Decides anew which requests for one version became which deployments. Answers the places whose deployments changed. */
-function* reassignRequests(tx: Transaction, [environment, service, version]: Target): Work<readonly Place[]> {
+function* reassignRequests(tx: Transaction, target: Target): Work<readonly Place[]> {
+  const { period, requests } = yield* periodOfRequests(tx, target)
+  const begun = { from: period.from, to: period.to + REQUEST_WINDOW_MS }
   const unlinked: DeploymentRecord[] = []
-  for (const deployment of yield* tx.deploymentsOfVersion(environment, service, version)) {
+  for (const deployment of yield* tx.deploymentsOfVersion(target, begun)) {
     const { account, ecsDeploymentId } = deployment
     const link = ecsDeploymentId === null ? null : yield* tx.link(account, ecsDeploymentId)
     if (link === null) unlinked.push(deployment)
   }
   const open: RequestRecord[] = []
-  for (const request of yield* tx.requestsOfVersion(environment, service, version)) {
+  for (const request of requests) {
     const links = yield* tx.linksOfPortalId(request.deploymentId)
     if (links.length === 0) open.push(request)
     else yield* markStarted(tx, request, yield* haveTasks(tx, links))
@@ -190,7 +218,8 @@ function* refreshDeployment(tx: Transaction, key: string): Work<readonly Target[
 }
 
 function targetOf(of: DeploymentRecord | RequestRecord): Target {
-  return [of.environment, of.service, of.version]
+  const { environment, service, version } = of
+  return { environment, service, version, at: 'requestedAt' in of ? of.requestedAt : of.begunAt }
 }
 
 function* reassignAll(tx: Transaction, targets: readonly Target[]): Work<readonly Place[]> {
@@ -199,10 +228,10 @@ function* reassignAll(tx: Transaction, targets: readonly Target[]): Work<readonl
   return places
 }
 
-/** Each list of texts once, in one order for all: transactions that lock in the same order do not wait for each other in a ring. */
-function distinct<T extends readonly string[]>(lists: readonly T[]): readonly T[] {
-  const byText = new Map(lists.map((list) => [JSON.stringify(list), list]))
-  return [...byText].sort(([a], [b]) => compareText(a, b)).map(([, list]) => list)
+/** Each once, in one order for all: transactions that lock in the same order do not wait for each other in a ring. */
+function distinct<T extends Place | Target>(items: readonly T[]): readonly T[] {
+  const byText = new Map(items.map((item) => [JSON.stringify(item), item]))
+  return [...byText].sort(([a], [b]) => compareText(a, b)).map(([, item]) => item)
 }
 
 /** Computes what runs in these places anew. */

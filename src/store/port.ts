@@ -252,6 +252,19 @@ export type SquashedRow =
   | { readonly kind: 'task'; readonly task: TaskRecord; readonly deployment: DeploymentRecord; readonly count: number }
   | { readonly kind: 'request'; readonly request: RequestRecord }
 
+/** One version of a service in one environment. */
+export interface VersionInEnvironment {
+  readonly environment: string
+  readonly service: string
+  readonly version: string
+}
+
+/** A stretch of time, both ends part of it. */
+export interface Period {
+  readonly from: number
+  readonly to: number
+}
+
 export interface Page {
   /** Rows left out at the start. */
   readonly offset: number
@@ -460,8 +473,8 @@ export interface Transaction {
   putDeployment(deployment: DeploymentRecord): Work<void>
   removeDeployment(key: string): Work<void>
   deploymentsOfEcsDeployment(account: string, ecsDeploymentId: string): Work<readonly DeploymentRecord[]>
-  /** Deployments of a service in an environment that are no one-off tasks, in this version (any tag of it), oldest first. */
-  deploymentsOfVersion(environment: string, service: string, version: string): Work<readonly DeploymentRecord[]>
+  /** Deployments of a version (any tag of it) that are no one-off tasks and began in a period, oldest first. */
+  deploymentsOfVersion(of: VersionInEnvironment, begun: Period): Work<readonly DeploymentRecord[]>
 
   deploymentStatus(deployment: string, status: string): Work<DeploymentStatusRecord | null>
   putDeploymentStatus(record: DeploymentStatusRecord): Work<void>
@@ -469,8 +482,8 @@ export interface Transaction {
 
   request(deploymentId: string): Work<RequestRecord | null>
   putRequest(request: RequestRecord): Work<void>
-  /** Requests for a service in an environment in this version (any tag of it), oldest first. */
-  requestsOfVersion(environment: string, service: string, version: string): Work<readonly RequestRecord[]>
+  /** Requests for a version (any tag of it) that were made in a period, oldest first. */
+  requestsOfVersion(of: VersionInEnvironment, requested: Period): Work<readonly RequestRecord[]>
   /** Requests that were sent with this name. */
   requestsNaming(requestedService: string): Work<readonly RequestRecord[]>
 

@@ -27,6 +27,9 @@ import {
   task
 } from './records.ts'
 
+const ORDERS = { environment: 'dev', service: 'orders', version: '1.0.0' }
+const ALWAYS = { from: 0, to: Number.MAX_SAFE_INTEGER }
+
 const ALL = { offset: 0, limit: 1_000 }
 const MINUTE = 60_000
 const MiB = 2 ** 20
@@ -404,7 +407,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putDeployment(deployment({ key: 'latest', version: 'latest' }))
         )
         const keys = async (version: string) =>
-          (await ask((tx) => tx.deploymentsOfVersion('dev', 'orders', version))).map(({ key }) => key)
+          (await ask((tx) => tx.deploymentsOfVersion({ ...ORDERS, version }, ALWAYS))).map(({ key }) => key)
         expect(await keys('1.0.0')).toEqual(['b', 'a'])
         expect(await keys('v1.0.0')).toEqual(['b', 'a'])
         expect(await keys('latest')).toEqual(['latest'])
@@ -648,7 +651,12 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           (tx) => tx.putRequest(request({ deploymentId: 'f', service: 'payments' }))
         )
         const ids = (found: readonly { deploymentId: string }[]) => found.map(({ deploymentId }) => deploymentId)
-        expect(ids(await ask((tx) => tx.requestsOfVersion('dev', 'orders', '1.0.0')))).toEqual(['c', 'a', 'b'])
+        expect(ids(await ask((tx) => tx.requestsOfVersion(ORDERS, ALWAYS)))).toEqual(['c', 'a', 'b'])
+        const during = async (from: number, to: number) =>
+          ids(await ask((tx) => tx.requestsOfVersion(ORDERS, { from, to })))
+        expect(await during(NOON, NOON)).toEqual(['c'])
+        expect(await during(NOON + 1, NOON + 1)).toEqual(['a', 'b'])
+        expect(await during(NOON + 2, NOON + 9)).toEqual([])
         expect(ids(await ask((tx) => tx.requestsNaming('orders'))).sort()).toEqual(['a', 'b', 'd', 'e', 'f'])
         expect(ids(await ask((tx) => tx.requestsNaming('the-image')))).toEqual(['c'])
       })

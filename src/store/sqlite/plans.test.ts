@@ -7,6 +7,8 @@ import { deployment, request, status, task } from '../../../test/contract/record
 import type { Store } from '../port.ts'
 import { createSqliteStore } from './sqlite.ts'
 
+const ORDERS = { environment: 'dev', service: 'orders', version: '1.0.0' }
+
 let folder: string
 let store: Store
 beforeEach(async () => {
@@ -92,8 +94,8 @@ const reads: Record<string, (store: Store) => Promise<unknown>> = {
   putTask: (of) => of.transact((tx) => tx.putTask(task({ status: 'STOPPED' }))),
   putDeployment: (of) => of.transact((tx) => tx.putDeployment(deployment({ deploymentId: 'other' }))),
   deploymentsOfEcsDeployment: (of) => of.transact((tx) => tx.deploymentsOfEcsDeployment('1', 'ecs-svc/1')),
-  deploymentsOfVersion: (of) => of.transact((tx) => tx.deploymentsOfVersion('dev', 'orders', '1.0.0')),
-  requestsOfVersion: (of) => of.transact((tx) => tx.requestsOfVersion('dev', 'orders', '1.0.0')),
+  deploymentsOfVersion: (of) => of.transact((tx) => tx.deploymentsOfVersion(ORDERS, { from: 0, to: 1 })),
+  requestsOfVersion: (of) => of.transact((tx) => tx.requestsOfVersion(ORDERS, { from: 0, to: 1 })),
   requestsNaming: (of) => of.transact((tx) => tx.requestsNaming('orders')),
   linksOfPortalId: (of) => of.transact((tx) => tx.linksOfPortalId('p')),
   artifact: (of) => of.artifact('orders', '1.0.0'),

@@ -246,13 +246,15 @@ export function createTransaction(database: Database): Transaction {
         ecsDeploymentId,
         account
       ),
-    deploymentsOfVersion: (environment, service, version) =>
+    deploymentsOfVersion: ({ environment, service, version }, { from, to }) =>
       list<DeploymentRecord>(
         `SELECT doc FROM deployments WHERE environment = ? AND service = ? AND version_key = ? AND one_off = 0
-         ORDER BY begun_at, key`,
+         AND begun_at BETWEEN ? AND ? ORDER BY begun_at, key`,
         environment,
         service,
-        versionSortKey(version)
+        versionSortKey(version),
+        from,
+        to
       ),
 
     *deploymentStatus(deployment, status) {
@@ -311,13 +313,15 @@ export function createTransaction(database: Database): Transaction {
         started: Number(request.started),
         doc: JSON.stringify(request)
       }),
-    requestsOfVersion: (environment, service, version) =>
+    requestsOfVersion: ({ environment, service, version }, { from, to }) =>
       list<RequestRecord>(
         `SELECT doc FROM requests WHERE environment = ? AND service = ? AND version_key = ?
-         ORDER BY requested_at, deployment_id`,
+         AND requested_at BETWEEN ? AND ? ORDER BY requested_at, deployment_id`,
         environment,
         service,
-        versionSortKey(version)
+        versionSortKey(version),
+        from,
+        to
       ),
     requestsNaming: (requestedService) =>
       list<RequestRecord>(
