@@ -9,7 +9,7 @@ export interface QueueListener {
   start(): void
   /** Stops polling, waits until what is in hand is kept and deleted or given back. */
   stop(): Promise<void>
-  /** Whether the last receive came back; the reason where it did not. */
+  /** Whether the last receive came back with an answer; the reason where it did not. */
   state(): { readonly ok: boolean; readonly reason: string | null }
 }
 
@@ -27,8 +27,8 @@ export interface QueueListenerOptions {
   readonly waitSeconds: number
   /** How long a received message is hidden from others, in seconds. */
   readonly visibilitySeconds: number
-  /** How long after its wait a receive may take before its poller is given up, in milliseconds. */
-  readonly receiveGraceMs?: number
+  /** How long a call to SQS may take, a receive's wait left out, before its poller is given up, in milliseconds. */
+  readonly callMs?: number
   /** The first delay after a receive that failed, in milliseconds; it doubles up to `MAX_RECEIVE_DELAY_MS`. */
   readonly firstReceiveDelayMs?: number
   /** The first delay of a message that was not kept, in seconds; it doubles up to `MAX_RETRY_DELAY_SECONDS`. */
@@ -37,13 +37,14 @@ export interface QueueListenerOptions {
 
 /** SQS hands out ten messages at most, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html */
 const BATCH = 10
-const RECEIVE_GRACE_MS = 30_000
+const CALL_MS = 30_000
 const FIRST_RECEIVE_DELAY_MS = 1_000
 const MAX_RECEIVE_DELAY_MS = 30_000
 const FIRST_RETRY_DELAY_SECONDS = 5
 /** Far below the twelve hours that SQS allows: an outage that ends should not leave messages hidden for long. */
 const MAX_RETRY_DELAY_SECONDS = 900
 const DRAIN_POLL_MS = 10
+const MAX_WATCH_MS = 5_000
 
 /** How long to hide a message that has been received so many times, in seconds: doubling, within a bound. */
 export function retryDelaySeconds(receiveCount: number, first = FIRST_RETRY_DELAY_SECONDS): number {
@@ -59,24 +60,30 @@ function toQueueMessage(message: Message, now: number): QueueMessage {
   }
 }
 
+interface Poller {
+  readonly consumer: Consumer
+  /** Until when the call to SQS that is under way must be answered; null while none is. */
+  answerDue: number | null
+  /** From the moment that messages are in hand until the next receive: deleting them is part of it. */
+  isHandling: boolean
+  /** Ends the wait before the next receive. */
+  endPause: (() => void) | null
+}
+
 export function createQueueListener(deps: QueueListenerDeps, options: QueueListenerOptions): QueueListener {
   const { sqs, inbox, now } = deps
   const { channel, queueUrl, waitSeconds, visibilitySeconds } = options
   const log = deps.log.child({ channel })
-  const receiveGraceMs = options.receiveGraceMs ?? RECEIVE_GRACE_MS
+  const callMs = options.callMs ?? CALL_MS
   const firstReceiveDelayMs = options.firstReceiveDelayMs ?? FIRST_RECEIVE_DELAY_MS
 
-  let consumer: Consumer | null = null
-  let receivingSince: number | null = null
-  // From the moment that messages are in hand until the next receive: deleting them is part of it.
-  let isHandling = false
+  let current: Poller | null = null
   let failures = 0
   let fault: string | null = null
-  let pause: { end: () => void } | null = null
   let watchdog: NodeJS.Timeout | null = null
 
-  async function handle(messages: Message[]): Promise<Message[]> {
-    isHandling = true
+  async function handle(poller: Poller, messages: Message[]): Promise<Message[]> {
+    poller.isHandling = true
     const outcomes = await inbox.receive(
       channel,
       messages.map((message) => toQueueMessage(message, now()))
@@ -84,6 +91,7 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
     const kept = messages.filter((_, index) => outcomes[index] === 'done')
     const left = messages.filter((_, index) => outcomes[index] === 'retry')
     if (left.length > 0) await giveBack(left)
+    if (kept.length > 0) poller.answerDue = now() + callMs
     return kept
   }
 
@@ -97,8 +105,9 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
         options.firstRetryDelaySeconds
       )
     }))
+    const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl: queueUrl, Entries })
     try {
-      await sqs.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl: queueUrl, Entries }))
+      await sqs.send(command, { abortSignal: AbortSignal.timeout(callMs) })
     } catch (error) {
       // They come back all the same, when the visibility that they were received with runs out.
       log.warn({ err: error }, 'the visibility of messages could not be changed')
@@ -106,35 +115,39 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
   }
 
   /** After a receive that failed, the next one waits: longer each time. */
-  async function beforeReceive(): Promise<void> {
-    isHandling = false
+  async function beforeReceive(poller: Poller): Promise<void> {
+    poller.isHandling = false
     if (failures > 0) {
       const delay = Math.min(firstReceiveDelayMs * 2 ** (failures - 1), MAX_RECEIVE_DELAY_MS)
       await new Promise<void>((resolve) => {
-        setTimeout(resolve, delay)
-        pause = { end: resolve }
+        const timer = setTimeout(resolve, delay)
+        poller.endPause = () => {
+          // A timer that nobody waits for would keep the process.
+          clearTimeout(timer)
+          resolve()
+        }
       })
-      pause = null
+      poller.endPause = null
     }
-    receivingSince = now()
+    poller.answerDue = now() + waitSeconds * 1000 + callMs
   }
 
-  function received(): void {
-    receivingSince = null
+  function received(poller: Poller): void {
+    poller.answerDue = null
+    if (poller !== current) return
     if (fault !== null) log.info('the queue answers again')
     failures = 0
     fault = null
   }
 
   function failed(error: Error): void {
-    receivingSince = null
     failures += 1
     if (fault === null) log.error({ err: error }, 'the queue cannot be read; trying again')
     fault = error.message
   }
 
-  function open(): Consumer {
-    const opened = Consumer.create({
+  function open(): Poller {
+    const consumer = Consumer.create({
       queueUrl,
       sqs,
       batchSize: BATCH,
@@ -143,46 +156,54 @@ export function createQueueListener(deps: QueueListenerDeps, options: QueueListe
       authenticationErrorTimeout: firstReceiveDelayMs,
       messageSystemAttributeNames: ['SentTimestamp', 'ApproximateReceiveCount'],
       suppressFifoWarning: true,
-      preReceiveMessageCallback: beforeReceive,
-      postReceiveMessageCallback: async () => received(),
-      handleMessageBatch: handle
+      preReceiveMessageCallback: () => beforeReceive(poller),
+      postReceiveMessageCallback: async () => received(poller),
+      handleMessageBatch: (messages) => handle(poller, messages)
     })
-    opened.on('error', (error, messages) => {
-      if (opened !== consumer) return
+    const poller: Poller = { consumer, answerDue: null, isHandling: false, endPause: null }
+    consumer.on('response_processed', () => {
+      poller.answerDue = null
+    })
+    consumer.on('error', (error, messages) => {
+      poller.answerDue = null
+      if (poller !== current) return
       if (messages === undefined) failed(error)
       else log.warn({ err: error }, 'messages were kept, but could not be deleted; they will come again')
     })
-    opened.start()
-    return opened
+    consumer.start()
+    return poller
   }
 
-  /** A receive that never comes back holds its poller for ever: that one is dropped, and another takes its place. */
+  const isOverdue = ({ answerDue }: Poller) => answerDue !== null && now() > answerDue
+
+  /** A call that is never answered holds its poller for ever: that one is dropped, and another takes its place. */
   function watch(): void {
-    if (receivingSince === null || now() - receivingSince <= waitSeconds * 1000 + receiveGraceMs) return
-    log.error({ seconds: Math.round((now() - receivingSince) / 1000) }, 'a receive has not come back; polling anew')
-    const stuck = consumer
-    receivingSince = null
-    consumer = null
-    stuck?.stop({ abort: true })
-    consumer = open()
+    if (current === null || !isOverdue(current)) return
+    const { consumer } = current
+    current = null
+    consumer.stop({ abort: true })
+    failed(new Error(`SQS has not answered within ${callMs / 1000} s`))
+    current = open()
   }
 
   return {
     start() {
-      if (consumer !== null) return
-      consumer = open()
-      watchdog = setInterval(watch, Math.max(50, Math.min(receiveGraceMs / 4, 5_000)))
+      if (current !== null) return
+      current = open()
+      watchdog = setInterval(watch, Math.min(callMs / 4, MAX_WATCH_MS))
       watchdog.unref()
     },
     async stop() {
       if (watchdog !== null) clearInterval(watchdog)
-      const stopping = consumer
+      const stopping = current
       if (stopping === null) return
-      consumer = null
+      current = null
       // A receive that only waits is broken off; a batch in hand is finished, and deleting it must not be broken off.
-      stopping.stop({ abort: !isHandling })
-      pause?.end()
-      while (stopping.status.isPolling) await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
+      stopping.consumer.stop({ abort: !stopping.isHandling })
+      stopping.endPause?.()
+      while (stopping.consumer.status.isPolling && !isOverdue(stopping)) {
+        await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
+      }
     },
     state: () => ({ ok: fault === null, reason: fault })
   }
