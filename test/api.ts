@@ -259,7 +259,7 @@ export function createTestApi({ deps = {}, host = '127.0.0.1', adminToken, write
         scan,
         scanError,
         scannerVersion: 1,
-        files: contents.map(({ path, content, size }) => ({ path, layer, layerPath: path, content, size }))
+        files: contents.map(({ path, content, size }) => ({ path, layer, content, size }))
       }
       await store.transact(function* (tx) {
         yield* recordScanned(tx, record)

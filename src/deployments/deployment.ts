@@ -6,8 +6,15 @@ import type { DeploymentRecord, LinkRecord, RequestRecord, TaskRecord } from '..
 /** What an ECS deployment's id begins with. */
 export const ECS_PREFIX = 'ecs-svc/'
 const MADE_ID_LENGTH = 32
-/** Characters that a path segment carries as they are (RFC 3986, "unreserved"). */
-const SEGMENT = /^[A-Za-z0-9._~-]+$/
+/** One path segment of characters that nobody encodes or reads as something else (RFC 3986, "unreserved"). */
+const SEGMENT = /^(?!\.{1,2}$)[A-Za-z0-9._~-]+$/
+/** Ids in use are far shorter. */
+export const MAX_DEPLOYMENT_ID_LENGTH = 512
+
+/** Whether a text can be a deployment's id: clients link to it as it is, so it is one segment of a path. */
+export function isDeploymentId(text: string): boolean {
+  return text.length <= MAX_DEPLOYMENT_ID_LENGTH && SEGMENT.test(text)
+}
 
 /** A request without a link takes a deployment that begins no later than this after it. */
 export const REQUEST_WINDOW_MS = 20 * 60_000
@@ -68,7 +75,7 @@ export function deriveDeployment(key: string, extent: DeploymentExtent, origin: 
     firstStartedAt: extent.firstStartedAt,
     madeId,
     portalId: origin.portalId,
-    deploymentId: origin.portalId ?? (SEGMENT.test(bareEcsId) ? bareEcsId : madeId),
+    deploymentId: origin.portalId ?? (isDeploymentId(bareEcsId) ? bareEcsId : madeId),
     user: origin.user,
     userId: origin.userId,
     instanceCount: origin.instanceCount

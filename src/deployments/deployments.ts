@@ -1,6 +1,6 @@
 /** What others may use of the deployments: the transaction work that applies events, and what can be asked. */
 
-export { keyOf } from './deployment.ts'
+export { isDeploymentId, keyOf, MAX_DEPLOYMENT_ID_LENGTH } from './deployment.ts'
 export type { HistoryEntry } from './history.ts'
 export {
   applyImage,

@@ -59,11 +59,3 @@ export function parseImageReference(text: string): ImageReference | null {
   if (!isRepositoryName(rest)) return null
   return { host, repository: rest, tag, digest }
 }
-
-/** Writes a reference back as text. */
-export function formatImageReference(reference: ImageReference): string {
-  const host = reference.host === null ? '' : `${reference.host}/`
-  const tag = reference.tag === null ? '' : `:${reference.tag}`
-  const digest = reference.digest === null ? '' : `@${reference.digest}`
-  return `${host}${reference.repository}${tag}${digest}`
-}

@@ -81,6 +81,7 @@ function createMemoryShelf(): LayerShelf {
         found.set(extraction.content, [...(found.get(extraction.content) ?? []), extraction])
       }
     },
+    putLinkedFiles: async () => {},
     extractions: async (contents) => contents.flatMap((content) => found.get(content) ?? [])
   }
 }

@@ -25,7 +25,7 @@ import type {
 } from '../store/port.ts'
 
 /** Where layers that were read before are found: the store, or nothing. */
-export type LayerShelf = Pick<Store, 'layer' | 'putLayer' | 'extractions'>
+export type LayerShelf = Pick<Store, 'layer' | 'putLayer' | 'putLinkedFiles' | 'extractions'>
 
 /** What was read of an image. */
 export interface ImageReading {
@@ -176,13 +176,15 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
       const byDigest = new Map(distinct.map((layer, index) => [layer.digest, read[index] ?? null]))
       const records = layers.map((layer) => byDigest.get(layer.digest) ?? null)
       const final = overlay(records.map((record) => (record === null ? [] : decodeListing(record.listing))))
-      const files = finalFiles(records, final.files)
+      const { files, linked, lost } = finalFiles(records, final.files)
+      if (linked.length > 0) await shelf.putLinkedFiles(linked)
       const extractions = (await shelf.extractions([...new Set(files.map((file) => file.content))])).filter(isCurrent)
 
       const problems = [
         ...failures.map(({ layer, reason }) => `layer ${layer}: ${reason}`),
         ...[...new Set(records)].flatMap((record) => record?.problems ?? []).map(describe),
         ...final.problems.map(describe),
+        ...lost.map(describe),
         ...unreadable(files, extractions)
       ]
       const scan: ScanState =
@@ -201,18 +203,33 @@ function isCurrent(record: ExtractionRecord): boolean {
   return extractors.some(({ name, version }) => name === record.extractor && version === record.extractorVersion)
 }
 
-/** The kept files that the final file system shows, by path. */
-function finalFiles(layers: readonly (LayerRecord | null)[], files: ReturnType<typeof overlay>['files']): ImageFile[] {
+interface FinalFiles {
+  /** The kept files that the final file system shows, by path. */
+  readonly files: ImageFile[]
+  /** Those of them whose content a layer keeps under another name, as links have it. */
+  readonly linked: ImageFile[]
+  /** Links to files that nobody wanted under their own names, so that their content was not kept. */
+  readonly lost: { readonly path: string; readonly reason: string }[]
+}
+
+function finalFiles(layers: readonly (LayerRecord | null)[], paths: ReturnType<typeof overlay>['files']): FinalFiles {
   const kept = layers.map((layer) => new Map(layer?.files.map((file) => [file.path, file])))
-  const found: ImageFile[] = []
-  for (const { path, content } of files.values()) {
-    if (content === null) continue
-    const file = kept[content.layer]?.get(content.path)
-    const layer = layers[content.layer]
-    if (file === undefined || !layer) continue
-    found.push({ path, layer: layer.digest, layerPath: content.path, content: file.content, size: file.size })
+  const found: FinalFiles = { files: [], linked: [], lost: [] }
+  for (const { path, layer, size, content: place } of paths.values()) {
+    const holder = layers[layer]
+    if (place === null || !holder) continue
+    const isLinked = place.layer !== layer || place.path !== path
+    const source = kept[place.layer]?.get(place.path)
+    if (source !== undefined) {
+      const file = { path, layer: holder.digest, content: source.content, size: source.size }
+      found.files.push(file)
+      if (isLinked) found.linked.push(file)
+    } else if (isLinked && isWanted({ path, size, mode: 0, firstBytes: new Uint8Array() })) {
+      found.lost.push({ path, reason: `its content was not kept, since it is a link to ${place.path}` })
+    }
   }
-  return found.sort((a, b) => (a.path < b.path ? -1 : 1))
+  found.files.sort((a, b) => (a.path < b.path ? -1 : 1))
+  return found
 }
 
 function describe({ path, reason }: { readonly path: string | null; readonly reason: string }): string {

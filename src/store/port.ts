@@ -327,9 +327,8 @@ export interface RevisionRecord {
 export interface ImageFile {
   /** From the root, without a leading slash. */
   readonly path: string
-  /** The layer that holds it, and its path there (another than `path` for a hard link). */
+  /** The layer that put this path here. */
   readonly layer: Digest
-  readonly layerPath: string
   readonly content: Digest
   readonly size: number
 }
@@ -589,6 +588,11 @@ export interface Store {
     contents: readonly ContentRecord[],
     extractions: readonly ExtractionRecord[]
   ): Promise<void>
+  /**
+   * Lets kept contents be found by the paths that links of a layer gave them, in that layer or above it. What a layer has
+   * under a path already stays.
+   */
+  putLinkedFiles(files: readonly Pick<ImageFile, 'path' | 'layer' | 'content'>[]): Promise<void>
   /** Which of these contents a version of an extractor has read already. */
   extractions(contents: readonly Digest[]): Promise<readonly ExtractionRecord[]>
   /** A kept file of a layer; null where that layer or path is unknown. */

@@ -1084,11 +1084,25 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         }
       })
 
+      it('are found by the paths of links too, where the layer has nothing else there', async () => {
+        const files = [{ path: 'app/package.json', content: digest(5), size: 2, mode: 0o644 }]
+        const contents = [
+          { digest: digest(5), bytes: Buffer.from('{}') },
+          { digest: digest(6), bytes: Buffer.from('[]') }
+        ]
+        await store.putLayer(layer({ files }), contents, [])
+        const linked = (path: string) => ({ path, layer: digest(4), content: digest(6) })
+        await store.putLinkedFiles([linked('app/link.json'), linked('app/package.json')])
+        await store.putLinkedFiles([linked('app/link.json')])
+        const text = async (path: string) => Buffer.from((await store.layerFile(digest(4), path)) ?? []).toString()
+        expect(await text('app/link.json')).toBe('[]')
+        expect(await text('app/package.json')).toBe('{}')
+      })
+
       it('hold an image of 20,000 files', async () => {
         const files = Array.from({ length: 20_000 }, (_, index) => ({
           path: `home/node/app/node_modules/package-${index}/a/rather/long/path/as/they/come/package.json`,
           layer: digest(4),
-          layerPath: `home/node/app/node_modules/package-${index}/a/rather/long/path/as/they/come/package.json`,
           content: digest(index),
           size: index
         }))

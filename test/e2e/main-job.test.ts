@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { buildImage, buildLayer, pushImage } from '../fakes/image-builder.ts'
 import { sampleEnvironments } from './environments.ts'
 import { type Harness, startHarness } from './harness.ts'
 import { pushService } from './images.ts'
@@ -66,6 +67,37 @@ describe('the main job', () => {
     const file = await service.get(`/files/${files[0]?.layerSha256}?path=${files[0]?.path}`)
     expect(file).toEqual({ status: 200, body: { name: 'lodash', version: '4.17.20' } })
     expect((await service.get('/deployables')).body).toEqual([SERVICE])
+  })
+
+  it('a file that is a hard link is listed and served under its own name, and one whose content is lost is said to be', async () => {
+    const below = buildLayer([
+      { path: 'a/package.json', content: '{"name":"a","version":"1.0.0"}' },
+      { path: 'b/package.json', type: 'hardlink', linkTarget: 'a/package.json' },
+      { path: 'store/4f3c', content: '{"name":"c","version":"1.0.0"}' }
+    ])
+    const above = buildLayer([
+      { path: 'a/package.json', content: '{"name":"a","version":"2.0.0"}' },
+      { path: 'd/package.json', type: 'hardlink', linkTarget: 'b/package.json' },
+      { path: 'c/package.json', type: 'hardlink', linkTarget: 'store/4f3c' }
+    ])
+    await pushImage(service.registry.url, SERVICE, '0.1.0', buildImage({ layers: [below, above] }))
+    await service.send('ecr', pushEvent(SERVICE, '0.1.0'))
+    await service.settled()
+    const { body } = await service.get(`/artifacts/${SERVICE}/0.1.0`)
+    const artifact = body as { scan: string; scanError: string; files: { path: string; layerSha256: string }[] }
+    const contents = await Promise.all(
+      artifact.files.map(async ({ path, layerSha256 }) => {
+        const file = await service.get(`/files/${layerSha256}?path=${path}`)
+        return [path, layerSha256 === above.digest ? 'above' : 'below', (file.body as { version: string }).version]
+      })
+    )
+    expect(contents).toEqual([
+      ['a/package.json', 'above', '2.0.0'],
+      ['b/package.json', 'below', '1.0.0'],
+      ['d/package.json', 'above', '1.0.0']
+    ])
+    expect(artifact.scan).toBe('partial')
+    expect(artifact.scanError).toBe('c/package.json: its content was not kept, since it is a link to store/4f3c')
   })
 
   it('an ECS event that comes before its image shows up as soon as the image is scanned', async () => {

@@ -3,6 +3,7 @@
  * Everything that a sender may leave out is optional here.
  */
 import { z } from 'zod'
+import { isDeploymentId } from '../../deployments/deployments.ts'
 
 const text = z
   .union([z.string(), z.number().transform(String)])
@@ -56,7 +57,7 @@ export const serviceActionSchema = z.object({
 
 /** The deployment pipeline's own event: its two facts lie beside `detail`. */
 export const pipelineSchema = z.object({
-  cdp_deployment_id: z.string().min(1).max(512),
+  cdp_deployment_id: z.string().refine(isDeploymentId, 'is no deployment id'),
   deployed_by: z
     .union([z.string(), z.object({ userId: text, displayName: text })])
     .nullish()

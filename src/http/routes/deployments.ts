@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import { requestView } from '../../deployments/deployments.ts'
+import { isDeploymentId, MAX_DEPLOYMENT_ID_LENGTH, requestView } from '../../deployments/deployments.ts'
 import { type App, answers, type HttpDeps } from '../app.ts'
 import { Problem } from '../errors.ts'
 import {
@@ -12,7 +12,6 @@ import {
   timeParameter
 } from '../parameters.ts'
 
-const MAX_DEPLOYMENT_ID_LENGTH = 512
 const MAX_SERVICE_LENGTH = 255
 /** The longest tag there is. */
 const MAX_VERSION_LENGTH = 128
@@ -84,14 +83,14 @@ const listParameters = z.object({
   offset: offsetParameter
 })
 
-/**
- * An id that clients can link to as it is: one segment of a path, of characters that nobody encodes or reads as something else
- * (RFC 3986, "unreserved"). `.` and `..` are no segments.
- */
+/** An empty id is none; of others see `isDeploymentId`. */
 const deploymentIdSchema = z
   .string('must be a text')
   .max(MAX_DEPLOYMENT_ID_LENGTH, `must have at most ${MAX_DEPLOYMENT_ID_LENGTH} characters`)
-  .regex(/^(?!\.{1,2}$)[A-Za-z0-9._~-]*$/, 'must be one segment of a path: letters, digits and . _ ~ -')
+  .refine(
+    (id) => id === '' || id.length > MAX_DEPLOYMENT_ID_LENGTH || isDeploymentId(id),
+    'must be one segment of a path: letters, digits and . _ ~ -'
+  )
 
 const userText = z
   .string('must be a text')

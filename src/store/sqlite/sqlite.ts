@@ -355,6 +355,18 @@ export function createSqliteStore(path: string, options: DatabaseOptions = {}): 
         )
       )
     },
+    async putLinkedFiles(files) {
+      database.transact(() => {
+        for (const { layer, path, content } of files) {
+          database.run(
+            'INSERT OR IGNORE INTO layer_files (layer, path, content) VALUES (?, ?, ?)',
+            layer,
+            path,
+            content
+          )
+        }
+      })
+    },
     async layerFile(layer, path) {
       const row = database.get(
         'SELECT bytes FROM layer_files JOIN contents ON contents.digest = layer_files.content WHERE layer = ? AND path = ?',
