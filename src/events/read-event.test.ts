@@ -491,6 +491,11 @@ describe('the pipeline’s event', () => {
       { cdp_deployment_id: 'x'.repeat(513) },
       expect.stringMatching(/^not a pipeline event: cdp_deployment_id: /)
     ],
+    [
+      'with one that is no segment of a path',
+      { cdp_deployment_id: 'a/b' },
+      expect.stringMatching(/^not a pipeline event: cdp_deployment_id: /)
+    ],
     ['without an ECS deployment', { detail: {} }, 'the event names no ECS deployment: detail.deploymentId is missing'],
     ['without a detail', { detail: undefined }, 'the event names no ECS deployment: detail.deploymentId is missing'],
     ['from an unknown account', { account: '1' }, 'unknown account 1: it is not in ENVIRONMENTS']

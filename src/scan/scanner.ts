@@ -94,7 +94,7 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
   const pollMs = options.pollMs ?? POLL_MS
   const stopping = new AbortController()
   let workers: Promise<void>[] = []
-  let wakers: (() => void)[] = []
+  const idlers = new Set<() => void>()
 
   /** The job as it is now, where this lease still holds. */
   function* holding(tx: Transaction, job: ScanJob): Work<ScanJob> {
@@ -262,8 +262,13 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
 
   function idle(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      wakers.push(() => (clearTimeout(timer), resolve()))
+      const end = () => {
+        clearTimeout(timer)
+        idlers.delete(end)
+        resolve()
+      }
+      const timer = setTimeout(end, milliseconds)
+      idlers.add(end)
     })
   }
 
@@ -286,9 +291,7 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
   }
 
   function wake(): void {
-    const waiting = wakers
-    wakers = []
-    for (const waker of waiting) waker()
+    for (const end of [...idlers]) end()
   }
 
   async function resultOf(job: ScanJob): Promise<ScanNowResult | null> {

@@ -116,7 +116,6 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       })
 
       it('that writes nothing changes nothing', async () => {
-        // biome-ignore lint/correctness/useYield: work may have nothing to ask.
         const answer = await ask(function* () {
           return 'nothing'
         })
