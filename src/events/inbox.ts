@@ -1,6 +1,6 @@
 /** The inbox: a message is kept, with what follows from it, in one transaction; only then may its queue forget it. */
 import type { Logger } from 'pino'
-import type { EventRecord, Store, Transaction, Work } from '../store/port.ts'
+import { type EventRecord, type Store, StoreError, type Transaction, type Work } from '../store/port.ts'
 import type { Channel, QueueMessage } from './envelope.ts'
 import { type ReadingOptions, type ReadMessage, readMessage } from './read-event.ts'
 
@@ -9,7 +9,8 @@ export type MessageOutcome = 'done' | 'retry'
 
 export interface Inbox {
   /**
-   * Takes in messages, all in one transaction; where that fails, each in one of its own, so that one does not hold up the others.
+   * Takes in messages, all in one transaction; where one of them makes that fail, each in one of its own, so that it does not
+   * hold up the others.
    * @returns the outcome of each, in their order. Never throws: a store that is away makes every outcome `retry`.
    */
   receive(channel: 'ecs' | 'ecr', messages: readonly QueueMessage[]): Promise<readonly MessageOutcome[]>
@@ -75,6 +76,11 @@ export function createInbox({ store, log, now, onCommitted }: InboxDeps, options
         await keepAll(channel, read)
         return messages.map(() => 'done' as const)
       } catch (error) {
+        if (error instanceof StoreError) {
+          // It would fail each of them alike, and let each wait for its time to run out.
+          log.error({ channel, messages: messages.length, err: error }, 'messages not kept; they stay on their queue')
+          return messages.map(() => 'retry' as const)
+        }
         if (messages.length > 1) log.warn({ channel, err: error }, 'a batch of messages failed; trying them one by one')
       }
       const outcomes: MessageOutcome[] = []

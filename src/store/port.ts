@@ -623,7 +623,7 @@ export interface Store {
 
 export type StoreErrorCode = 'unavailable' | 'busy' | 'full' | 'too-new'
 
-/** The store could not do what it was asked; nothing of it was done. */
+/** The store could not do what it was asked, whatever that was; nothing of it was done. */
 export class StoreError extends Error {
   readonly code: StoreErrorCode
   constructor(code: StoreErrorCode, message: string, options?: ErrorOptions) {

@@ -228,6 +228,15 @@ describe('a failure of SQLite is a StoreError', () => {
     database.close()
   })
 
+  it('but one of what it was given is not', () => {
+    const database = openDatabase(path)
+    const insert = () => database.run("INSERT INTO settings VALUES ('a', '1')")
+    insert()
+    expect(insert).toThrow(/UNIQUE constraint failed/)
+    expect(insert).not.toThrow(StoreError)
+    database.close()
+  })
+
   it('but an error of the work is passed on as it is', async () => {
     const store = open()
     const fault = new TypeError('of the work')

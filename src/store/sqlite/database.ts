@@ -28,15 +28,23 @@ const SQLITE_READONLY = 8
 const SQLITE_CORRUPT = 11
 const SQLITE_FULL = 13
 const SQLITE_CANTOPEN = 14
+const SQLITE_TOOBIG = 18
+const SQLITE_CONSTRAINT = 19
+const SQLITE_MISMATCH = 20
 const SQLITE_NOTADB = 26
 
-/** What SQLite's failures mean to whoever runs the service; errors that are not SQLite's stay as they are. */
+/** What SQLite's failures mean to whoever runs the service; an error that tells of no failure of the store stays as it is. */
 function storeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error
   // A connection or statement that is closed already.
   if (error.code === 'ERR_INVALID_STATE') return new StoreError('unavailable', `${path} is closed`, { cause: error })
   if (!('errcode' in error) || typeof error.errcode !== 'number') return error
   switch (error.errcode & 0xff) {
+    case SQLITE_TOOBIG:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+      // The database is well, and what it was given is at fault: it would be each time.
+      return error
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return new StoreError('busy', `another process is writing to ${path}`, { cause: error })
