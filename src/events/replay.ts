@@ -40,14 +40,14 @@ export async function replay(
   store: Store,
   options: ReadingOptions & { now: () => number; onProgress?: (sequence: number) => void }
 ): Promise<{ events: number; changed: number }> {
-  const [serving] = await store.leases(SERVING_LEASE, options.now())
-  if (serving !== undefined) {
-    throw new ReplayRefused(`${store.description} is being served (${serving.owner}): stop that first`)
-  }
-  if (!(await store.isEventLogWhole())) {
-    throw new ReplayRefused('the event log has been trimmed: what it no longer holds cannot be rebuilt')
-  }
+  // Said before looking who serves: an instance that starts meanwhile sees it, or is seen.
+  const brokenOff = await store.setting(REPLAY_SETTING)
   await store.putSetting(REPLAY_SETTING, 'begun')
+  const refusal = await refusalOf(store, options.now())
+  if (refusal !== null) {
+    await store.putSetting(REPLAY_SETTING, brokenOff)
+    throw new ReplayRefused(refusal)
+  }
   await store.transact((tx) => tx.clearDeployments())
   let sequence = 0
   let events = 0
@@ -74,4 +74,11 @@ export async function replay(
   }
   await store.putSetting(REPLAY_SETTING, null)
   return { events, changed }
+}
+
+async function refusalOf(store: Store, now: number): Promise<string | null> {
+  const [serving] = await store.leases(SERVING_LEASE, now)
+  if (serving !== undefined) return `${store.description} is being served (${serving.owner}): stop that first`
+  if (await store.isEventLogWhole()) return null
+  return 'the event log has been trimmed: what it no longer holds cannot be rebuilt'
 }
