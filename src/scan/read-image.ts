@@ -10,6 +10,8 @@ import {
   type LayerDescriptor,
   LayerError,
   type LayerLimits,
+  type Overlay,
+  type OverlayLimits,
   overlay,
   readLayer
 } from '../layers/layers.ts'
@@ -45,7 +47,7 @@ export interface ImageReader {
   readonly scannerVersion: number
   /**
    * Reads an image's layers. A layer that is damaged or breaks a limit is left out, and the result says so.
-   * @throws RegistryError where the registry is away: what it lacks now it may have later.
+   * @throws RegistryError where the registry is away or lets nobody in: what it does not give now it may give later; StoreError.
    */
   read(
     source: ImageSource,
@@ -69,7 +71,14 @@ interface Failure {
   readonly reason: string
 }
 
+/** Whether a layer may well be readable later: the registry is away, or credentials ran out that somebody will renew. */
+function isWorthAnotherScan(error: RegistryError): boolean {
+  return isPassing(error) || error.code === 'unauthorized'
+}
+
 function isDamaged(error: unknown): boolean {
+  // The source counts the bytes, the layer's reader hashes them.
+  if (error instanceof RegistryError) return error.code === 'digest-mismatch'
   return error instanceof LayerError && ['digest-mismatch', 'size-mismatch'].includes(error.code)
 }
 
@@ -87,16 +96,31 @@ async function inParallel<T, R>(
   async function worker(): Promise<void> {
     for (const [index, item] of queue) results[index] = await work(item, signal)
   }
-  try {
-    await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
-  } catch (error) {
-    stop.abort(error)
-    throw error
-  }
+  const workers = Array.from({ length: Math.min(atOnce, items.length) }, () =>
+    worker().catch((error: unknown) => stop.abort(error))
+  )
+  // All have ended when this does: nothing of it may reach for a store or a registry that is closed by then.
+  await Promise.all(workers)
+  stop.signal.throwIfAborted()
   return results
 }
 
-export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits>): ImageReader {
+/** The final file system; null with the reason where it is beyond a limit. */
+function overlayWithin(
+  records: readonly (LayerRecord | null)[],
+  limits: Partial<OverlayLimits>
+): { readonly final: Overlay | null; readonly problem: string | null } {
+  const layers = records.map((record) => (record === null ? [] : decodeListing(record.listing)))
+  try {
+    return { final: overlay(layers, limits), problem: null }
+  } catch (error) {
+    if (!(error instanceof LayerError)) throw error
+    return { final: null, problem: error.message }
+  }
+}
+
+/** @param limits what one layer may cost, and all of an image's layers on top of each other. */
+export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits & OverlayLimits>): ImageReader {
   const scannerVersion = extractors.reduce((sum, extractor) => sum + extractor.version, READER_VERSION)
 
   async function extract(content: Digest, bytes: Uint8Array, path: string): Promise<ExtractionRecord[]> {
@@ -164,7 +188,8 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
           } catch (error) {
             stop.throwIfAborted()
             if (isDamaged(error) && attempt < FETCHES_OF_A_DAMAGED_LAYER) continue
-            const isLasting = error instanceof LayerError || (error instanceof RegistryError && !isPassing(error))
+            const isLasting =
+              error instanceof LayerError || (error instanceof RegistryError && !isWorthAnotherScan(error))
             if (!isLasting) throw error
             failures.push({ layer: layer.digest, reason: error.message })
             return null
@@ -175,22 +200,23 @@ export function createImageReader(shelf: LayerShelf, limits: Partial<LayerLimits
       const read = await inParallel(distinct, LAYERS_AT_ONCE, readOne, signal)
       const byDigest = new Map(distinct.map((layer, index) => [layer.digest, read[index] ?? null]))
       const records = layers.map((layer) => byDigest.get(layer.digest) ?? null)
-      const final = overlay(records.map((record) => (record === null ? [] : decodeListing(record.listing))))
-      const { files, linked, lost } = finalFiles(records, final.files)
+      const { final, problem } = overlayWithin(records, limits)
+      const { files, linked, lost } = finalFiles(records, final?.files ?? new Map())
       if (linked.length > 0) await shelf.putLinkedFiles(linked)
       const extractions = (await shelf.extractions([...new Set(files.map((file) => file.content))])).filter(isCurrent)
 
       const problems = [
         ...failures.map(({ layer, reason }) => `layer ${layer}: ${reason}`),
         ...[...new Set(records)].flatMap((record) => record?.problems ?? []).map(describe),
-        ...final.problems.map(describe),
+        ...(problem === null ? [] : [problem]),
+        ...(final?.problems ?? []).map(describe),
         ...lost.map(describe),
         ...unreadable(files, extractions)
       ]
       const scan: ScanState =
         problems.length === 0
           ? 'complete'
-          : records.length > 0 && records.every((record) => record === null)
+          : final === null || (records.length > 0 && records.every((record) => record === null))
             ? 'failed'
             : 'partial'
       return { result: { scan, scanError: summary(problems), files }, layers: records, extractions, problems, fetched }

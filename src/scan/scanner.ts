@@ -9,6 +9,7 @@ import {
   type Platform,
   type Registry,
   RegistryError,
+  type RegistryErrorCode,
   type ResolvedImage,
   resolveImage
 } from '../registry/registry.ts'
@@ -83,6 +84,16 @@ const SCAN_NOW_POLL_MS = 50
 
 class LeaseLost extends Error {}
 
+/** What is kept of a failure: a code for programs, a sentence for people. */
+function faultOf(error: unknown): { code: RegistryErrorCode | 'store' | 'internal'; message: string } {
+  if (error instanceof RegistryError) return error
+  if (error instanceof StoreError) return { code: 'store', message: error.message }
+  return { code: 'internal', message: 'an unexpected fault, see the log' }
+}
+
+/** The failures after which the registry, or the store, is to be asked again. */
+const AWAY: readonly string[] = ['unavailable', 'throttled', 'timeout', 'unauthorized', 'store']
+
 /** How long to wait before the next attempt, in milliseconds: doubling, within a bound. */
 export function retryDelay(attempts: number, first = FIRST_RETRY_MS): number {
   return Math.min(first * 2 ** Math.min(Math.max(attempts, 1) - 1, 20), MAX_RETRY_MS)
@@ -114,7 +125,13 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
   function* requeue(tx: Transaction, job: ScanJob, waiting: Partial<ScanJob>): Work<void> {
     const current = yield* holding(tx, job)
     if ((yield* tx.waitingScanJob(job.repository, job.tag)) !== null) {
-      yield* end(tx, job, { state: 'cancelled', note: 'a newer job for the same tag took its place' })
+      const { errorCode = null, error = null } = waiting
+      yield* end(tx, job, {
+        state: 'cancelled',
+        errorCode,
+        error,
+        note: 'a newer job for the same tag took its place'
+      })
     } else {
       yield* tx.putScanJob({ ...current, ...free, ...waiting, state: 'queued' })
     }
@@ -185,13 +202,10 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
 
   /** Decides what becomes of a job whose attempt failed. */
   async function settle(job: ScanJob, error: unknown): Promise<'retried' | 'failed' | 'cancelled'> {
-    const code = error instanceof RegistryError ? error.code : 'internal'
-    const message = error instanceof RegistryError ? error.message : 'an unexpected fault, see the log'
-    if (!(error instanceof RegistryError))
-      log.error({ jobId: job.id, repository: job.repository, tag: job.tag, err: error }, 'scan failed unexpectedly')
+    const { code, message } = faultOf(error)
     const isUnclear = code === 'internal' || code === 'digest-mismatch'
-    // Wrong credentials are put right by somebody some day, as a registry that is away comes back some day.
-    const isWorthWaiting = isPassing(error) || code === 'unauthorized'
+    // Wrong credentials are put right by somebody some day, as a registry or a store that is away comes back some day.
+    const isWorthWaiting = isPassing(error) || code === 'unauthorized' || error instanceof StoreError
     const attemptsLeft = isWorthWaiting
       ? Number.POSITIVE_INFINITY
       : code === 'not-found'
@@ -214,6 +228,20 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
       yield* end(tx, job, { state: 'failed', errorCode: code, error: message })
       return 'failed'
     })
+  }
+
+  /** Writes what becomes of a job whose attempt failed, or was broken off by a stop. @throws LeaseLost, StoreError */
+  async function conclude(job: ScanJob, error: unknown, startedAt: number): Promise<void> {
+    const { id: jobId, repository, tag } = job
+    if (stopping.signal.aborted) {
+      await store.transact((tx) => requeue(tx, job, { attempts: job.attempts - 1, dueAt: now() }))
+      return
+    }
+    const { code, message } = faultOf(error)
+    if (code === 'internal') log.error({ jobId, repository, tag, err: error }, 'scan failed unexpectedly')
+    const result = await settle(job, error)
+    deps.onAttempt?.(result, now() - startedAt)
+    log.warn({ jobId, repository, tag, result, code, reason: message }, 'image not scanned')
   }
 
   /** Works on a leased job until it is done, given back or lost. */
@@ -242,18 +270,16 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
       deps.onAttempt?.('done', now() - startedAt)
       log.info({ jobId, repository, tag, milliseconds: now() - startedAt }, 'image scanned')
     } catch (error) {
-      if (error instanceof LeaseLost || lost.signal.aborted) {
-        log.warn({ jobId, repository, tag }, 'the lease of a scan was lost; somebody else does it')
-      } else if (stopping.signal.aborted) {
-        await store.transact((tx) => requeue(tx, job, { attempts: job.attempts - 1, dueAt: now() }))
-      } else if (error instanceof StoreError) {
-        // Nothing can be written now: the lease runs out, and the job is taken again.
-        log.error({ jobId, err: error }, 'a scan could not be kept')
-      } else {
-        const result = await settle(job, error)
-        deps.onAttempt?.(result, now() - startedAt)
-        if (error instanceof RegistryError)
-          log.warn({ jobId, repository, tag, result, code: error.code, reason: error.message }, 'image not scanned')
+      try {
+        if (error instanceof LeaseLost || lost.signal.aborted) throw new LeaseLost()
+        await conclude(job, error, startedAt)
+      } catch (fault) {
+        if (fault instanceof LeaseLost) {
+          log.warn({ jobId, repository, tag }, 'the lease of a scan was lost; somebody else does it')
+        } else {
+          // Nothing can be written now: the lease runs out, and the job is taken again.
+          log.error({ jobId, repository, tag, err: fault }, 'what became of a scan could not be kept')
+        }
       }
     } finally {
       clearInterval(heartbeat)
@@ -303,11 +329,12 @@ export function createScanner(deps: ScannerDeps, options: ScannerOptions): Scann
         ? { outcome: 'failed', error: artifact.scanError ?? 'no layer could be read' }
         : { outcome: 'scanned', artifact }
     }
-    if (job.state !== 'failed' && job.state !== 'cancelled') return null
+    // One that a push event asked for as well goes on after this attempt; who waits is told of it all the same.
+    const isTriedAgain = job.state === 'queued' && job.attempts > 0 && job.errorCode !== null
+    if (job.state !== 'failed' && job.state !== 'cancelled' && !isTriedAgain) return null
     if (job.errorCode === 'not-found') return { outcome: 'not-found' }
     const error = job.error ?? job.note ?? 'the scan ended without a result'
-    const isAway = ['unavailable', 'throttled', 'timeout', 'unauthorized'].includes(job.errorCode ?? '')
-    return { outcome: isAway ? 'unavailable' : 'failed', error }
+    return { outcome: AWAY.includes(job.errorCode ?? '') ? 'unavailable' : 'failed', error }
   }
 
   return {
