@@ -56,12 +56,17 @@ export function* isTagDeleted(tx: Transaction, repository: string, tag: string):
   return known !== null && deletedAt(known) !== null
 }
 
-/** Makes a placeholder, so that a service is known before its first image; where its tag is taken, nothing changes. */
+/**
+ * Makes a placeholder, so that a service is known before its first image; one that was deleted comes back. Where its tag is
+ * taken, nothing changes.
+ */
 export function* recordPlaceholder(
   tx: Transaction,
   { service, gitUrl, at }: { readonly service: string; readonly gitUrl: string | null; readonly at: number }
 ): Work<void> {
-  if ((yield* tx.artifact(service, PLACEHOLDER_TAG)) !== null) return
+  const known = yield* tx.artifact(service, PLACEHOLDER_TAG)
+  if (known !== null && (!known.placeholder || known.deletedAt === null)) return
+  const tag = yield* noteTag(tx, { repository: service, tag: PLACEHOLDER_TAG, at }, 'pushedAt')
   yield* tx.putArtifact({
     repository: service,
     tag: PLACEHOLDER_TAG,
@@ -70,9 +75,9 @@ export function* recordPlaceholder(
     configDigest: null,
     service,
     gitUrl,
-    createdAt: at,
+    createdAt: known?.createdAt ?? at,
     resolvedAt: at,
-    deletedAt: null,
+    deletedAt: deletedAt(tag),
     placeholder: true,
     scan: 'complete',
     scanError: null,

@@ -19,6 +19,9 @@ export function isDeploymentId(text: string): boolean {
 /** A request without a link takes a deployment that begins no later than this after it. */
 export const REQUEST_WINDOW_MS = 20 * 60_000
 
+/** Some times are given to the second only, so what began in the second of a request may seem to have begun before it. */
+export const TIME_GRAIN_MS = 1_000
+
 /** A short, stable key for a list of texts: a separator inside one of them cannot make two lists equal. */
 export function keyOf(...parts: readonly (string | null)[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, MADE_ID_LENGTH)
@@ -84,11 +87,10 @@ export function deriveDeployment(key: string, extent: DeploymentExtent, origin: 
 
 /** What a link event and the request of its portal id say together: the request speaks first. */
 export function originOf(link: LinkRecord | null, request: RequestRecord | null): DeploymentOrigin {
-  const nobody = request === null || (request.user === null && request.userId === null)
   return {
     portalId: link?.portalId ?? request?.deploymentId ?? null,
-    user: nobody ? (link?.user ?? null) : request.user,
-    userId: nobody ? (link?.userId ?? null) : request.userId,
+    user: request?.user ?? link?.user ?? null,
+    userId: request?.userId ?? link?.userId ?? null,
     instanceCount: request?.instanceCount ?? null
   }
 }
@@ -110,7 +112,7 @@ export function assignRequests(
   for (const request of inOrder) {
     const index = free.findIndex(
       (deployment) =>
-        deployment.begunAt >= request.requestedAt &&
+        deployment.begunAt > request.requestedAt - TIME_GRAIN_MS &&
         deployment.begunAt <= request.requestedAt + REQUEST_WINDOW_MS &&
         isSameVersion(deployment.version, request.version)
     )

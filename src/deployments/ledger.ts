@@ -23,7 +23,8 @@ import {
   deriveDeployment,
   mergeLink,
   originOf,
-  REQUEST_WINDOW_MS
+  REQUEST_WINDOW_MS,
+  TIME_GRAIN_MS
 } from './deployment.ts'
 import { runningRecord } from './running.ts'
 import { deployedAt, mergeTask, settleTask, type TaskObservation } from './task.ts'
@@ -128,7 +129,8 @@ function* periodOfRequests(
 ): Work<{ period: Period; requests: readonly RequestRecord[] }> {
   let period: Period = { from: target.at, to: target.at }
   for (;;) {
-    const near = { from: period.from - REQUEST_WINDOW_MS, to: period.to + REQUEST_WINDOW_MS }
+    const reach = REQUEST_WINDOW_MS + TIME_GRAIN_MS
+    const near = { from: period.from - reach, to: period.to + reach }
     const requests = yield* tx.requestsOfVersion(target, near)
     const times = requests.map((request) => request.requestedAt)
     const wider = { from: Math.min(period.from, ...times), to: Math.max(period.to, ...times) }
@@ -140,7 +142,7 @@ function* periodOfRequests(
 /** Decides anew which requests for one version became which deployments. Answers the places whose deployments changed. */
 function* reassignRequests(tx: Transaction, target: Target): Work<readonly Place[]> {
   const { period, requests } = yield* periodOfRequests(tx, target)
-  const begun = { from: period.from, to: period.to + REQUEST_WINDOW_MS }
+  const begun = { from: period.from - TIME_GRAIN_MS, to: period.to + REQUEST_WINDOW_MS }
   const unlinked: DeploymentRecord[] = []
   for (const deployment of yield* tx.deploymentsOfVersion(target, begun)) {
     const { account, ecsDeploymentId } = deployment

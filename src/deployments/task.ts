@@ -198,14 +198,15 @@ function slotOrder(createdAt: number, latest: TaskRecord['latest'], key: string)
 export function settleTask(record: TaskRecord, next: Pick<TaskRecord, 'createdAt'> | null = null): TaskRecord {
   const createdAt = record.saidCreatedAt ?? record.firstSeenAt
   const stopped = statusRank(record.latest.status) >= STOPPED_RANK
-  const ownStop = stopped ? earliest(record.saidStoppedAt, lastSeenStopping(record.statuses)) : null
+  // What an event says is exact; when it was seen is a guess, often to the second only.
+  const ownStop = stopped ? (record.saidStoppedAt ?? lastSeenStopping(record.statuses)) : null
   const replaced = next !== null && (ownStop === null || ownStop > next.createdAt)
-  const started = earliest(record.saidStartedAt, record.firstSeenRunningAt)
+  const started = record.saidStartedAt ?? record.firstSeenRunningAt
   const stoppedAt = replaced ? next.createdAt : ownStop
   return {
     ...record,
     createdAt,
-    startedAt: started,
+    startedAt: started === null ? null : Math.max(started, createdAt),
     stoppedAt: stoppedAt === null ? null : Math.max(stoppedAt, createdAt),
     status: replaced || stopped ? 'STOPPED' : record.latest.status,
     replaced,
@@ -234,9 +235,9 @@ export function isRunning(
  * (the event that said RUNNING may be lost, and the one that says when it started still came).
  */
 export function statusAt(task: TaskRecord, at: number | null = null): string {
-  if (at === null) return task.status
+  const until = at ?? Number.POSITIVE_INFINITY
   let status = 'PROVISIONING'
-  for (const seen of task.statuses) if (seen.at <= at && statusRank(seen.status) < STOPPED_RANK) status = seen.status
+  for (const seen of task.statuses) if (seen.at <= until && statusRank(seen.status) < STOPPED_RANK) status = seen.status
   if (isRunning(task, at)) return statusRank(status) < RUNNING_RANK ? 'RUNNING' : status
   return statusRank(status) >= RUNNING_RANK ? 'PENDING' : status
 }

@@ -58,6 +58,8 @@ function addHooks(app: App, { access, metrics }: HttpDeps): void {
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    // Only what reads may be answered with 304 (RFC 9110, section 13.1.2); the plugin does not ask.
+    if (request.method !== 'GET' && request.method !== 'HEAD') delete request.headers['if-none-match']
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
       throw new Problem('malformed-request', 'The Host header is missing.')
     }

@@ -10,21 +10,21 @@ export interface LabelNames {
 const TITLE_LABEL = 'org.opencontainers.image.title'
 const SOURCE_LABEL = 'org.opencontainers.image.source'
 
-/** What the labels say, trimmed; null where neither the label nor the annotation says anything. */
+/** What the labels say, the service's name trimmed, the address as it is; null where neither the label nor the annotation says anything. */
 export function labelsOf(
   labels: Readonly<Record<string, string>>,
   names: LabelNames
 ): { service: string | null; gitUrl: string | null } {
   return {
-    service: labelled(labels, names.serviceName, TITLE_LABEL),
+    service: labelled(labels, names.serviceName, TITLE_LABEL)?.trim() ?? null,
     gitUrl: labelled(labels, names.gitUrl, SOURCE_LABEL)
   }
 }
 
 function labelled(labels: Readonly<Record<string, string>>, ...names: string[]): string | null {
   for (const name of names) {
-    const value = Object.hasOwn(labels, name) ? labels[name]?.trim() : undefined
-    if (value !== undefined && value !== '') return value
+    const value = Object.hasOwn(labels, name) ? labels[name] : undefined
+    if (value !== undefined && value.trim() !== '') return value
   }
   return null
 }

@@ -27,7 +27,15 @@ export const taskStateChangeSchema = z.object({
   taskDefinitionArn: text,
   startedBy: text,
   group: text,
-  version: z.number().nullish(),
+  version: z
+    .union([
+      z.number(),
+      z
+        .string()
+        .regex(/^\d{1,15}$/)
+        .transform(Number)
+    ])
+    .nullish(),
   cpu: text,
   memory: text,
   createdAt: text,

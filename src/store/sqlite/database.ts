@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { mkdirSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { StoreError } from '../port.ts'
 import { MIGRATIONS } from './migrations.ts'
@@ -64,7 +64,12 @@ function storeError(path: string, error: unknown): unknown {
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true })
+    // One by one: Node's own recursive way never returns where a folder cannot be made in one that is no longer there.
+    const missing: string[] = []
+    let at = resolve(folder)
+    for (; statSync(at, { throwIfNoEntry: false }) === undefined; at = dirname(at)) missing.unshift(at)
+    if (!statSync(at).isDirectory()) throw new Error(`${at} is no folder`)
+    for (const path of missing) mkdirSync(path)
   } catch (error) {
     throw new StoreError('unavailable', `the folder of the database, ${folder}, cannot be made`, { cause: error })
   }
