@@ -311,6 +311,15 @@ describe('a task with odd values', () => {
     for (const time of [task.createdAt, task.stoppedAt]) expect(Number.isSafeInteger(time)).toBe(true)
   })
 
+  it('is rejected where a text is an object with a length that is no number', () => {
+    const odd = { length: { toString: null } }
+    expect(outcome(taskEvent({ lastStatus: odd }))[0]).toBe('rejected')
+    for (const kind of ['ECS Service Action', 'ECS Deployment State Change', 'ECR Image Action']) {
+      const detail = { eventName: odd, result: odd, 'action-type': odd, 'repository-name': odd }
+      expect(outcome({ ...taskEvent({}), 'detail-type': kind, detail })[0]).toBe('rejected')
+    }
+  })
+
   it('is rejected, not half taken in, where a number is none', () => {
     expect(outcome(taskEvent({ version: 'three' }))).toEqual([
       'rejected',

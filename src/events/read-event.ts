@@ -61,5 +61,11 @@ export function readMessage(channel: Channel, message: QueueMessage, options: Re
     return { key, event: null, reading: { outcome, reason } }
   }
   const { event } = envelope
-  return { key: event.key, event, reading: readEvent(channel, event, options) }
+  try {
+    return { key: event.key, event, reading: readEvent(channel, event, options) }
+  } catch (error) {
+    // A fault of a reader must not keep the others of its batch on the queue: the event is kept, and a replay reads it again.
+    const reason = error instanceof Error ? error.message : String(error)
+    return { key: event.key, event, reading: rejected(`it could not be read: ${reason}`) }
+  }
 }

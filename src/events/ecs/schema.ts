@@ -5,6 +5,9 @@
 import { z } from 'zod'
 import { isDeploymentId } from '../../deployments/deployments.ts'
 
+// Not `.min(1)`: zod would ask it of whatever has a `length`, and an event may hold one that is no number.
+const nonEmpty = z.string().refine((value) => value !== '', 'is empty')
+
 const text = z
   .union([z.string(), z.number().transform(String)])
   .nullish()
@@ -48,7 +51,7 @@ export const taskStateChangeSchema = z.object({
 
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 export const deploymentStateChangeSchema = z.object({
-  eventName: z.string().min(1),
+  eventName: nonEmpty,
   eventType: text,
   deploymentId: text,
   updatedAt: text,
@@ -57,7 +60,7 @@ export const deploymentStateChangeSchema = z.object({
 
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
 export const serviceActionSchema = z.object({
-  eventName: z.string().min(1),
+  eventName: nonEmpty,
   eventType: text,
   createdAt: text,
   reason: text
