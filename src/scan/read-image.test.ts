@@ -286,29 +286,30 @@ describe('a registry that is away', () => {
     expect(reading.fetched).toBeGreaterThanOrEqual(1)
   })
 
-  it('ends the other layers, too, before it answers', async () => {
+  it('ends the reading only once the other layers have ended, too', async () => {
     const [first, second] = layers as [BuiltLayer, BuiltLayer]
-    let isOpen = true
-    const watched: Store = {
+    const order: string[] = []
+    const isKeeping = Promise.withResolvers<void>()
+    const slow: Store = {
       ...store,
-      putLayer(...given) {
-        if (!isOpen) throw new Error('the reading had ended')
-        return store.putLayer(...given)
+      async putLayer(...given) {
+        isKeeping.resolve()
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        await store.putLayer(...given)
+        order.push('the other layer was kept')
       }
     }
-    const closed = Promise.withResolvers<void>()
     fake.misbehave(
-      when(blobOf(first), (request, answer) => {
-        request.closed.addEventListener('abort', () => closed.resolve())
-        return stallAfter(5)(request, answer)
-      }),
-      when(blobOf(second), refuse(503))
+      when(blobOf(second), async (request, answer) => {
+        await isKeeping.promise
+        return refuse(503)(request, answer)
+      })
     )
     const descriptors = await layersOf(first, second)
-    const reader = createImageReader(watched, {})
-    await expect(reader.read(registry.image('orders'), descriptors)).rejects.toMatchObject({ code: 'unavailable' })
-    isOpen = false
-    await closed.promise
+    const reading = createImageReader(slow, {}).read(registry.image('orders'), descriptors)
+    await expect(reading).rejects.toMatchObject({ code: 'unavailable' })
+    order.push('the reading ended')
+    expect(order).toEqual(['the other layer was kept', 'the reading ended'])
   })
 })
 

@@ -148,7 +148,8 @@ describe('a scan', () => {
     const image = imageOf('one')
     await pushTo('1.0.0', image)
     await ask('1.0.0')
-    start()
+    const results: string[] = []
+    start({}, { onAttempt: (result) => results.push(result) })
     await ended('done')
     await pushTo('1.0.1', image)
     fake.requests.length = 0
@@ -158,6 +159,7 @@ describe('a scan', () => {
     await eventually(async () => expect((await store.countScanJobs()).done).toBe(3))
     expect(await store.artifact('orders', '1.0.1')).toMatchObject({ scan: 'complete', digest: image.digest })
     expect([gets('/manifests/'), gets(configOf(image)), blobs()]).toEqual([2, 2, 2])
+    await eventually(() => expect(results).toEqual(['done', 'done', 'done']))
   })
 
   it('of a partial image reads it again', async () => {
@@ -561,6 +563,44 @@ describe('several instances', () => {
     expect(await newestJob()).toEqual(job)
     expect(await store.artifact('orders', '1.0.0')).toEqual(artifact)
     expect(await store.transact((tx) => tx.revisionsOfDigest('orders', old.digest))).toEqual([])
+  })
+
+  it('refuse it also while another is still at work', async () => {
+    const layer = layerOf('slow')
+    const [old, moved] = [imageOf('old'), buildImage({ layers: [layer], labels: { [SERVICE]: 'orders' } })]
+    await pushTo('1.0.0', old)
+    await ask('1.0.0')
+    const stands = Promise.withResolvers<void>()
+    const goes = Promise.withResolvers<void>()
+    const frozen: Store = {
+      ...store,
+      renewScanJob: async () => true,
+      async image(digest) {
+        stands.resolve()
+        await goes.promise
+        return store.image(digest)
+      }
+    }
+    const first = start({ leaseMs: 50 }, { store: frozen, reader: createImageReader(store, {}) })
+    await stands.promise
+    await pushTo('1.0.0', moved)
+    const released = Promise.withResolvers<void>()
+    fake.misbehave(
+      when({ method: 'GET', path: new RegExp(layer.digest) }, async (request, answer) => {
+        await released.promise
+        return answer(request)
+      })
+    )
+    start({ leaseMs: 10_000 })
+    await eventually(async () => expect(await store.artifact('orders', '1.0.0')).toMatchObject({ scan: 'pending' }))
+    const job = await newestJob()
+    goes.resolve()
+    await first.stop()
+    expect(await newestJob()).toMatchObject({ state: 'running', token: job.token, leaseOwner: job.leaseOwner })
+    expect(await store.artifact('orders', '1.0.0')).toMatchObject({ digest: moved.digest, scan: 'pending' })
+    expect(await store.transact((tx) => tx.revisionsOfDigest('orders', old.digest))).toEqual([])
+    released.resolve()
+    await ended('done')
   })
 
   it('give up an image that took down everybody who scanned it', async () => {
