@@ -39,11 +39,19 @@ export function filterParameter(description: string) {
     .meta({ description })
 }
 
+/**
+ * The bound of a text in a body. Not `.max()`: zod would ask it of whatever has a `length`, and a body may hold an object with
+ * one that is no number.
+ */
+export function atMost(length: number) {
+  return z.refine<string>((text) => text.length <= length, `must have at most ${length} characters`)
+}
+
 /** A text that must be there. */
 export function requiredText(maxLength: number) {
   return z
     .string({ error: ({ input }) => (input === undefined || input === null ? 'is missing' : 'must be a text') })
-    .max(maxLength, `must have at most ${maxLength} characters`)
+    .check(atMost(maxLength))
     .refine((text) => text.trim() !== '', { message: 'is missing', abort: true })
 }
 

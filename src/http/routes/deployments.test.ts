@@ -547,6 +547,8 @@ describe('POST /deployments', () => {
     [{ instanceCount: 1.5 }, 'instanceCount must be a whole number, 0 or more.'],
     [{ instanceCount: '1' }, 'instanceCount must be a whole number, 0 or more.'],
     [{ service: 5 }, 'service must be a text.'],
+    [{ service: { length: { toString: null } } }, 'service must be a text.'],
+    [{ deploymentId: { length: { toString: null } } }, 'deploymentId must be a text.'],
     [{ service: 'x'.repeat(256) }, 'service must have at most 255 characters.'],
     [{ version: 'x'.repeat(129) }, 'version must have at most 128 characters.'],
     [{ user: 'me' }, 'user must be an object.'],

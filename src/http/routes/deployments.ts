@@ -4,6 +4,7 @@ import { isDeploymentId, MAX_DEPLOYMENT_ID_LENGTH, requestView } from '../../dep
 import { type App, answers, type HttpDeps } from '../app.ts'
 import { Problem } from '../errors.ts'
 import {
+  atMost,
   filterParameter,
   nameInPath,
   offsetParameter,
@@ -86,16 +87,13 @@ const listParameters = z.object({
 /** An empty id is none; of others see `isDeploymentId`. */
 const deploymentIdSchema = z
   .string('must be a text')
-  .max(MAX_DEPLOYMENT_ID_LENGTH, `must have at most ${MAX_DEPLOYMENT_ID_LENGTH} characters`)
+  .check(atMost(MAX_DEPLOYMENT_ID_LENGTH))
   .refine(
     (id) => id === '' || id.length > MAX_DEPLOYMENT_ID_LENGTH || isDeploymentId(id),
     'must be one segment of a path: letters, digits and . _ ~ -'
   )
 
-const userText = z
-  .string('must be a text')
-  .max(MAX_USER_LENGTH, `must have at most ${MAX_USER_LENGTH} characters`)
-  .nullish()
+const userText = z.string('must be a text').check(atMost(MAX_USER_LENGTH)).nullish()
 
 const INSTANCES = 'must be a whole number, 0 or more'
 
