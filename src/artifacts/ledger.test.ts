@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { digest, image, task } from '../../test/contract/records.ts'
+import { soaked } from '../../test/soak.ts'
 import type { ArtifactRecord, Store, Transaction, Work } from '../store/port.ts'
 import { createSqliteStore } from '../store/sqlite/sqlite.ts'
 import {
@@ -244,7 +245,7 @@ describe('any order of the same events and answers', () => {
     return state
   }
 
-  it('ends in the same artifacts, however often each comes', async () => {
+  it('ends in the same artifacts, however often each comes [soak]', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.tuple(events, answers).chain(([told, answered]) => {
@@ -260,7 +261,7 @@ describe('any order of the same events and answers', () => {
           expect(await outcome(shuffled.map(toStep))).toEqual(await outcome(all.map(toStep)))
         }
       ),
-      { numRuns: 150 }
+      soaked('artifacts', 150)
     )
   })
 })

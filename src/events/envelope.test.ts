@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { soaked } from '../../test/soak.ts'
 import { createEnvironments } from '../domain/environment.ts'
 import { type Event, openEnvelope, parseTime, type QueueMessage } from './envelope.ts'
 import { readMessage } from './read-event.ts'
@@ -224,7 +225,7 @@ describe('no message makes a reader throw', () => {
   /** Keys that mean something to a reader, and to JavaScript. */
   const name = fc.oneof(
     fc.constantFrom('Type', 'Message', 'id', 'account', 'time', 'source', 'resources', 'detail', 'detail-type'),
-    fc.constantFrom('__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length'),
+    fc.constantFrom('__proto__', 'constructor', 'toString', 'valueOf', 'length', 'toJSON'),
     fc.string()
   )
   const odd = fc.letrec<{ value: unknown }>((tie) => ({
@@ -267,7 +268,7 @@ describe('no message makes a reader throw', () => {
     fc.assert(fc.property(odd, (value) => void read(JSON.stringify(value) ?? '')))
   })
 
-  it('whatever is in an event of a kind that is read', () => {
+  it('whatever is in an event of a kind that is read [soak]', () => {
     const text = fc.oneof(
       fc.string(),
       fc.constantFrom('SUCCESS', 'PUSH', 'DELETE', 'RUNNING', 'constructor', '__proto__', 'a:1.0.0', '1.0.0')
@@ -322,11 +323,12 @@ describe('no message makes a reader throw', () => {
           }
           for (const channel of ['ecs', 'portal'] as const) {
             const { reading } = readMessage(channel, message(body), options)
-            if (reading.outcome !== 'done') expect(reading.reason).toMatch(/\S/)
+            // No reader needs the net that catches what it throws.
+            if (reading.outcome !== 'done') expect(reading.reason).toMatch(/^(?!it could not be read)./)
           }
         }
       ),
-      { numRuns: 500 }
+      soaked('events', 500)
     )
   })
 })
